@@ -1,0 +1,109 @@
+"""LLM-Pruner: remove coupled groups (heads, MLP channels) by their first-order effect on the loss."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from harness import progress
+from harness.data.calibration import Calibration
+from harness.pruning.anatomy import ATTENTION, MLP, LayerShape, layer_shapes, layers, outside_parameters, parameter_count
+from harness.pruning.budget import bisect, check_reached
+from harness.pruning.extraction import Keep, extract
+from harness.spec import Method
+
+
+class LLMPruner(Method):
+    """Taylor importance |w g| per weight (element1; Ma et al., arXiv 2305.11627, eq. 5 with the first-order term),
+    summed over all weights that must go together; local per layer, the same ratio in each.
+
+    The first `protect_first` and last `protect_last` layers stay whole (4 and 2 of LLaMA-7B's 32; the same shares of
+    other depths when None). With grouped queries a whole key-value group goes with its query heads, and importance is
+    folded as attention groups them: query head j belongs to group j // queries, where the published code takes j mod groups.
+    """
+
+    NAME = "llm_pruner"
+    NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration", "backward"})
+    SOURCE: ClassVar[str] = "arXiv 2305.11627"
+    budget: Annotated[float, Field(gt=0, le=1)]
+    samples: Annotated[int, Field(gt=0)] = 10  # sequences of 64 tokens, as in the paper
+    length: Annotated[int, Field(gt=1)] = 64
+    protect_first: Annotated[int, Field(ge=0)] | None = None
+    protect_last: Annotated[int, Field(ge=0)] | None = None
+
+    def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
+        shapes, dense, fixed = layer_shapes(model), parameter_count(model), outside_parameters(model)
+        open_layers = self.prunable(len(shapes))
+        tokens = calibration.tokens[: self.samples, : self.length]
+        scores = self.importance(model, tokens)
+
+        def count(ratio: float) -> int:
+            return fixed + sum(shape.parameters if index not in open_layers else pruned(shape, ratio).parameters for index, shape in enumerate(shapes))
+
+        ratio = bisect(count, self.budget * dense)
+        check_reached(count(ratio), dense, self.budget, self.NAME)
+        keeps = [Keep(index) if index not in open_layers else self.keep(index, pruned(shapes[index], ratio), *scores[index]) for index in range(len(shapes))]
+        return extract(model, keeps)
+
+    def prunable(self, depth: int) -> range:
+        """Return the layers that may shrink."""
+        first = math.ceil(depth * 4 / 32) if self.protect_first is None else self.protect_first
+        last = math.ceil(depth * 2 / 32) if self.protect_last is None else self.protect_last
+        return range(min(first, depth - 1), max(depth - last, min(first, depth - 1) + 1))
+
+    def keep(self, index: int, shape: LayerShape, groups: Tensor, channels: Tensor) -> Keep:
+        """Return the most important groups and channels of a layer, in their old order."""
+        return Keep(index, groups.topk(shape.groups).indices.sort().values, channels.topk(shape.width).indices.sort().values)
+
+    def importance(self, model: PreTrainedModel, tokens: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return per layer the importance of key-value groups (groups,) and MLP channels (width,)."""
+        dtype = next(model.parameters()).dtype
+        model.float()  # gradients of small differences; the result goes back to the checkpoint's dtype
+        model.requires_grad_(False)
+        for layer in layers(model):
+            layer.requires_grad_(True)
+        for sample in progress.track(tokens.split(1), "gradients"):
+            model(input_ids=sample.to(model.device), labels=sample.to(model.device), use_cache=False).loss.backward()
+        found = [(self.group_scores(layer), self.channel_scores(layer)) for layer in layers(model)]
+        model.zero_grad(set_to_none=True)
+        model.to(dtype)
+        return found
+
+    @staticmethod
+    @torch.no_grad()
+    def group_scores(layer: nn.Module) -> Tensor:
+        """Sum |w g| over the rows of q, k, v and columns of o of each key-value group (groups,)."""
+        attention = layer.self_attn
+        groups = attention.k_proj.out_features // attention.head_dim
+        total = torch.zeros(groups, device=attention.k_proj.weight.device)
+        for name in ATTENTION:
+            weight = getattr(attention, name).weight
+            score = element1(weight)
+            rows = score.T if name == "o_proj" else score  # (heads * head_dim, hidden)
+            total += rows.unflatten(0, (groups, -1)).sum((1, 2))  # query head j is in group j // queries
+        return total
+
+    @staticmethod
+    @torch.no_grad()
+    def channel_scores(layer: nn.Module) -> Tensor:
+        """Sum |w g| over the row of gate and up and the column of down of each channel (width,)."""
+        scores = [element1(getattr(layer.mlp, name).weight) for name in MLP]
+        return scores[0].sum(1) + scores[1].sum(1) + scores[2].sum(0)
+
+
+def element1(weight: Tensor) -> Tensor:
+    """Return |w g| (out, in), the first-order change of the loss when the weight goes."""
+    assert weight.grad is not None
+    return (weight.detach() * weight.grad).abs().float()
+
+
+def pruned(shape: LayerShape, ratio: float) -> LayerShape:
+    """Return the layer after removing `ratio` of its groups (whole ones, rounded down) and of its channels."""
+    groups = max(1, shape.groups - math.floor(shape.groups * ratio + 1e-9))
+    width = max(1, shape.width - round(shape.width * ratio))
+    return LayerShape(**{**shape.__dict__, "groups": groups, "width": width})

@@ -1,0 +1,1 @@
+"""How much effort to spend: quick, standard or paper."""

@@ -1,0 +1,162 @@
+"""From `key=value` words to a validated run: Hydra composes, pydantic checks, all errors are reported at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from harness import environment, registry
+from harness.data import layout, suites
+
+PROFILES = ("quick", "standard", "paper")
+
+
+class ConfigErrors(ValueError):
+    """Everything that is wrong with a configuration, a line each."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = [line for text in lines for line in text.splitlines()]
+        super().__init__("\n".join(self.lines))
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CalibrationConfig(_Section):
+    text: str | None
+    samples: Annotated[int, Field(gt=0)]
+    length: Annotated[int, Field(gt=1)]
+
+
+class MeasureConfig(_Section):
+    speed: bool
+    rounds: Annotated[int, Field(ge=2)]
+    prompt_tokens: Annotated[int, Field(gt=0)]
+    generate_tokens: Annotated[int, Field(gt=0)]
+    batches: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1)]
+
+
+class RunConfig(_Section):
+    """Everything a run may be told; see conf/config.yaml."""
+
+    suite: str
+    model: str
+    methods: Annotated[tuple[str, ...], Field(min_length=1)]
+    budgets: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)]
+    quantizers: Annotated[tuple[str, ...], Field(min_length=1)]
+    limit: Annotated[int, Field(gt=0)] | None
+    data_dir: Path | None
+    store: Path
+    report: Path
+    seed: Annotated[int, Field(ge=0)]
+    dtype: Literal["auto", "float32", "bfloat16", "float16"]
+    device: str
+    scorer: Literal["tree", "hflm"]
+    calibration: CalibrationConfig
+    measure: MeasureConfig
+    settings: dict[str, dict[str, Any]]
+    profile: Literal["quick", "standard", "paper"]
+
+    @field_validator("quantizers", mode="before")
+    @classmethod
+    def _null_is_none(cls, value: Any) -> Any:
+        return ["none" if item is None else item for item in value] if isinstance(value, list | tuple) else value
+
+    @property
+    def resolved_dtype(self) -> str:
+        if self.dtype != "auto":
+            return self.dtype
+        return "bfloat16" if environment.has_bfloat16() else "float32"
+
+
+def compose(words: list[str]) -> RunConfig:
+    """Return the run that `words` (key=value) describe; ConfigErrors with every error and the nearest valid names."""
+    errors: list[str] = []
+    accepted: dict[str, str] = {}
+    known = list(_keys(_composed([], errors)))
+    for word in words:
+        key, separator, _ = word.partition("=")
+        if not separator:
+            errors.append(f"{word!r} is not of the form key=value")
+        elif key == "profile" and word.split("=", 1)[1] not in PROFILES:
+            errors.append(f"profile {word.split('=', 1)[1]} is unknown; {layout.nearest(word.split('=', 1)[1], list(PROFILES))}")
+        elif key.lstrip("+~") not in known and not key.startswith("settings.") and key != "profile":
+            errors.append(f"key {key} is unknown; {layout.nearest(key, known)}")
+        else:
+            accepted[key] = f"+{word}" if key.startswith("settings.") else word
+    suite = next((word.split("=", 1)[1] for key, word in accepted.items() if key == "suite"), "demo")
+    accepted.setdefault("profile", f"profile={'quick' if suite == 'demo' else 'standard'}")
+    content = _composed(list(accepted.values()), errors)
+    content["profile"] = accepted["profile"].split("=", 1)[1]
+    if content.get("data_dir") is None and os.environ.get("HARNESS_DATA_DIR"):
+        content["data_dir"] = os.environ["HARNESS_DATA_DIR"]
+    try:
+        run = RunConfig.model_validate(content)
+    except ValidationError as error:
+        raise ConfigErrors(errors + [_line(item) for item in error.errors()]) from None
+    errors += list(_name_errors(run))
+    if errors:
+        raise ConfigErrors(errors)
+    return run
+
+
+def _composed(words: list[str], errors: list[str]) -> dict[str, Any]:
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_module
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    kept = []
+    with initialize_config_module("harness.conf", version_base="1.3"):
+        for word in words:  # one by one, so that one bad word does not hide the next
+            try:
+                hydra_compose("config", overrides=[word.replace("+settings", "++settings")])
+                kept.append(word.replace("+settings", "++settings"))
+            except (HydraException, OmegaConfBaseException) as error:
+                errors.append(f"{word}: {str(error).splitlines()[0]}")
+        return OmegaConf.to_container(hydra_compose("config", overrides=kept), resolve=True)  # type: ignore[return-value]
+
+
+def _keys(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in content.items():
+        yield prefix + key
+        if isinstance(value, dict) and key != "settings":
+            yield from _keys(value, f"{prefix}{key}.")
+
+
+def _line(item: Any) -> str:
+    where = ".".join(str(part) for part in item["loc"] if not isinstance(part, int))
+    if where == "budgets" and item["type"] in {"greater_than", "less_than_equal"}:
+        return f"budgets must lie in (0, 1], not {item['input']}"
+    return f"{where}: {item['msg']}, not {item['input']!r}"
+
+
+def _name_errors(run: RunConfig) -> Iterator[str]:
+    """Yield what is wrong with names: suite, methods, their fields, quantizers, settings."""
+    try:
+        suites.read(run.suite)
+    except ValueError as error:
+        yield str(error)
+    for recipe in run.methods:
+        for part in recipe.split("+"):
+            try:
+                registry.parse(part, run.settings)
+            except ValueError as error:
+                yield str(error)
+    for name in run.quantizers:
+        try:
+            registry.quantizer(name)
+        except ValueError as error:
+            yield str(error)
+    for name, fields in run.settings.items():
+        if name not in registry.methods():
+            yield f"settings.{name}: no such method; {layout.nearest(name, list(registry.methods()))}"
+        else:
+            allowed = registry.methods()[name].model_fields
+            yield from (f"settings.{name}.{field}: no such field; {layout.nearest(field, list(allowed))}" for field in fields if field not in allowed)

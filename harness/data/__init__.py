@@ -1,0 +1,1 @@
+"""Text for calibration and training, and the items of the tasks."""

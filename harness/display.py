@@ -1,0 +1,52 @@
+"""What a run shows while it works: a live bar on a terminal, a line a step elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from harness.executors.local import Outcome
+from harness.run import Watch
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person says them: 8 s, 2 min 5 s, 1 h 12 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+class Live(Watch):
+    """A context that is told of steps and shows them."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}", style="dim"), console=console, transient=True, disable=not console.is_terminal,
+        )
+        self._task: TaskID = self._bar.add_task("starting", total=1.0, note="")
+        super().__init__(self._started, self._progress, self._finished)
+
+    def __enter__(self) -> Live:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.stop()
+
+    def _started(self, title: str, done: int, total: int, left: float) -> None:
+        self._bar.reset(self._task, description=f"[{done + 1}/{total}] {title}", note=f"about {duration(left)} left")
+
+    def _progress(self, fraction: float, text: str) -> None:
+        self._bar.update(self._task, completed=fraction, note=text)
+
+    def _finished(self, title: str, outcome: Outcome, done: int, total: int, left: float) -> None:
+        mark = f"[red]failed[/red]: {outcome.reason}" if outcome.reason else f"{outcome.seconds:.1f} s"
+        rest = f", about {duration(left)} left" if done < total else ""
+        self.console.print(f"[{done}/{total}] {title}: {mark}{rest}", markup=True, highlight=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Where steps run: a fresh process each, on this machine."""

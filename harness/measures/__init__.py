@@ -1,0 +1,1 @@
+"""Size, speed, memory and FLOPs of a stored model."""

@@ -1,0 +1,158 @@
+"""The step that times a checkpoint against the dense one: alternating rounds in one process, ratios, raw samples kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from harness.environment import Contention
+from harness.spec import Cost, Step, Work
+
+STABLE = 0.1  # two warm-up runs that differ by less are the end of warming up
+WARMUPS = 3
+MEMORY_SHARE = 0.5  # of free memory, that the models of one session may take
+
+
+class Speed(Step):
+    """Prefill and decode throughput at each batch size, as ratios to dense (above 1: faster than dense).
+
+    All variants of a session are timed in turn, A B C, C B A, so that a machine that drifts drifts for all of them.
+    The dense row is a second copy of the dense model: what it misses of 1 is the noise.
+    """
+
+    KIND = "speed"
+    EXCLUSIVE = True
+    UNKEYED: ClassVar[frozenset[str]] = frozenset()
+    fingerprint: str
+    rounds: int = 7
+    prompt_tokens: int = 128
+    generate_tokens: int = 16
+    batches: tuple[int, ...] = (1, 8)
+
+    def cost(self) -> Cost:
+        runs = self.rounds + 2
+        return Cost(forward_tokens=2 * runs * sum(self.batches) * self.prompt_tokens, decode_tokens=runs * len(self.batches) * self.generate_tokens, seconds=2)
+
+    def run(self, work: Work) -> None:
+        self.run_together([work])
+
+    def run_together(self, works: Sequence[Work]) -> None:
+        """Time several variants against the same dense model in one session."""
+        from harness import progress
+        from harness.models import checkpoint
+
+        dense = works[0].checkpoint(works[0].needs)
+        models = [checkpoint.load(folder, works[0].device) for folder in [dense, *(work.checkpoint() for work in works)]]
+        watch = Contention()
+        samples: dict[str, list[list[float]]] = {}
+        kinds = [(f"{kind}_b{batch}", kind, batch) for batch in self.batches for kind in ("prefill", "decode")]
+        for done in progress.track(range(-1, self.rounds), "rounds", total=self.rounds + 1):
+            order = range(len(models)) if done % 2 else range(len(models) - 1, -1, -1)
+            for name, kind, batch in kinds:
+                row = [0.0] * len(models)
+                for index in order:
+                    timed = self._timer(models[index], kind, batch)
+                    row[index] = warm_up(timed) if done < 0 else timed()
+                if done >= 0:
+                    samples.setdefault(name, []).append(row)
+        busy = watch.stop()
+        for index, work in enumerate(works):
+            work.result |= {"contention": busy, "session": len(works), **self._summary(samples, index + 1)}
+
+    def _summary(self, samples: dict[str, list[list[float]]], column: int) -> dict[str, Any]:
+        from scipy.stats import mannwhitneyu
+
+        from harness.evaluation.statistics import ratio_interval
+
+        found: dict[str, Any] = {"samples": {}, "ratios": {}}
+        for name, rows in samples.items():
+            times = np.array(rows)  # (rounds, models), seconds
+            tokens = int(name.rsplit("b", 1)[1]) * (self.prompt_tokens if name.startswith("prefill") else self.generate_tokens)
+            ratio, low, high = ratio_interval(times[:, 0], times[:, column])
+            found["samples"][name] = {"dense_seconds": times[:, 0].tolist(), "seconds": times[:, column].tolist()}
+            found["ratios"][name] = {
+                "ratio": ratio, "low": low, "high": high, "tokens_per_second": tokens / float(np.median(times[:, column])),
+                "p_value": float(mannwhitneyu(times[:, 0], times[:, column]).pvalue),
+            }
+        return found
+
+    def _timer(self, model: Any, kind: str, batch: int) -> Callable[[], float]:
+        run = prefill_seconds if kind == "prefill" else decode_seconds
+        count = 0 if kind == "prefill" else self.generate_tokens
+        return lambda: run(model, batch, self.prompt_tokens, count)
+
+
+def warm_up(timed: Callable[[], float]) -> float:
+    """Run until two runs in a row agree within STABLE, WARMUPS times at most; return the last time."""
+    last = timed()
+    for _ in range(WARMUPS - 1):
+        now = timed()
+        if abs(now - last) < STABLE * last:
+            return now
+        last = now
+    return last
+
+
+def prefill_seconds(model: Any, batch: int, prompt: int, _: int = 0) -> float:
+    """Return the seconds of one forward pass over (batch, prompt) tokens that yields the next token and a cache."""
+    import torch
+
+    ids = _prompt(model, batch, prompt)
+    with torch.inference_mode():
+        _synchronise(model)
+        start = time.perf_counter()
+        model(input_ids=ids, use_cache=True, logits_to_keep=1)
+        _synchronise(model)
+        return time.perf_counter() - start
+
+
+def decode_seconds(model: Any, batch: int, prompt: int, count: int) -> float:
+    """Return the seconds of `count` greedy single-token steps after a prompt; the prompt itself is not timed."""
+    import torch
+
+    with torch.inference_mode():
+        found = model(input_ids=_prompt(model, batch, prompt), use_cache=True, logits_to_keep=1)
+        cache, token = found.past_key_values, found.logits.argmax(-1)
+        _synchronise(model)
+        start = time.perf_counter()
+        for _ in range(count):
+            found = model(input_ids=token, past_key_values=cache, use_cache=True)
+            token = found.logits.argmax(-1)
+        _synchronise(model)
+        return time.perf_counter() - start
+
+
+def _prompt(model: Any, batch: int, prompt: int) -> Any:
+    import torch
+
+    ids = torch.randint(model.config.vocab_size, (batch, prompt), generator=torch.Generator().manual_seed(0))
+    return ids.to(model.device)
+
+
+def _synchronise(model: Any) -> None:
+    import torch
+
+    if model.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def sessions(sizes: Sequence[tuple[str, int]], dense_bytes: int, free_bytes: int) -> list[list[str]]:
+    """Group variants (key, bytes) so that dense and the group fit in MEMORY_SHARE of the free memory; at least one each."""
+    room = free_bytes * MEMORY_SHARE - dense_bytes
+    groups: list[list[str]] = []
+    used = 0.0
+    for key, size in sizes:
+        if not groups or used + size > room:
+            groups.append([])
+            used = 0.0
+        groups[-1].append(key)
+        used += size
+    return groups
+
+
+def folder_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,1 @@
+"""Where models come from, how they are held, and how they reload."""

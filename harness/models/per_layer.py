@@ -1,0 +1,108 @@
+"""Llama-shaped decoders whose layers have widths of their own, read from `config.per_layer_config`.
+
+transformers (>= 5.15) has the configuration schema but not the modelling half, and its own Llama configuration
+refuses head counts that do not divide the hidden size. Importing this module registers the classes, so that
+`AutoModelForCausalLM.from_pretrained` reloads such checkpoints; saved models also carry this file by `auto_map`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+from transformers.models.mistral.modeling_mistral import MistralDecoderLayer
+from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
+from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
+
+
+class PerLayerLlamaConfig(LlamaConfig):
+    model_type = "per_layer_llama"
+
+    def validate_architecture(self) -> None:
+        """Head counts need not divide the hidden size: head_dim is explicit."""
+
+
+class PerLayerMistralConfig(MistralConfig):
+    model_type = "per_layer_mistral"
+
+    def validate_architecture(self) -> None:
+        """Head counts need not divide the hidden size: head_dim is explicit."""
+
+
+class PerLayerQwen2Config(Qwen2Config):
+    model_type = "per_layer_qwen2"
+
+    def validate_architecture(self) -> None:
+        """Head counts need not divide the hidden size: head_dim is explicit."""
+
+
+class PerLayerQwen3Config(Qwen3Config):
+    model_type = "per_layer_qwen3"
+
+    def validate_architecture(self) -> None:
+        """Head counts need not divide the hidden size: head_dim is explicit."""
+
+
+class PerLayerWidths:
+    """Builds each decoder layer from its own configuration instead of the global one."""
+
+    layer_class: ClassVar[type[nn.Module]]
+
+    def __init__(self, config) -> None:
+        overrides = config.to_dict().get("per_layer_config", {})
+        config.per_layer_config = None  # the parent builds uniform layers, which are replaced below
+        super().__init__(config)
+        config.per_layer_config = overrides
+        for index in sorted(map(int, overrides)):
+            layer = self.layer_class(config.per_layer_config[index], index)
+            layer.self_attn.config = config  # attention kernels are chosen on the global configuration
+            self.model.layers[index] = layer
+        self.post_init()
+
+
+class PerLayerLlamaForCausalLM(PerLayerWidths, LlamaForCausalLM):
+    config_class = PerLayerLlamaConfig
+    layer_class = LlamaDecoderLayer
+
+
+class PerLayerMistralForCausalLM(PerLayerWidths, MistralForCausalLM):
+    config_class = PerLayerMistralConfig
+    layer_class = MistralDecoderLayer
+
+
+class PerLayerQwen2ForCausalLM(PerLayerWidths, Qwen2ForCausalLM):
+    config_class = PerLayerQwen2Config
+    layer_class = Qwen2DecoderLayer
+
+
+class PerLayerQwen3ForCausalLM(PerLayerWidths, Qwen3ForCausalLM):
+    config_class = PerLayerQwen3Config
+    layer_class = Qwen3DecoderLayer
+
+
+BY_FAMILY = {
+    "llama": PerLayerLlamaForCausalLM,
+    "mistral": PerLayerMistralForCausalLM,
+    "qwen2": PerLayerQwen2ForCausalLM,
+    "qwen3": PerLayerQwen3ForCausalLM,
+}
+PREFIX = "per_layer_"
+
+for _model in BY_FAMILY.values():
+    AutoConfig.register(_model.config_class.model_type, _model.config_class, exist_ok=True)
+    AutoModelForCausalLM.register(_model.config_class, _model, exist_ok=True)
+    _model.config_class.register_for_auto_class()
+    _model.register_for_auto_class("AutoModelForCausalLM")

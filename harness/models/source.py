@@ -1,0 +1,133 @@
+"""Where a model comes from: the embedded default, a hub id, a local folder, a GGUF file, or random weights for tests."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from harness.models import embedded
+from harness.spec import CHECKPOINT, Cost, Spec, Step, Work
+from harness.store import sha256_file
+
+PRESETS = ("smollm2-135m", "random-llama")
+Kind = Literal["embedded", "gguf", "folder", "hub", "random"]
+
+
+class ModelSource(Spec):
+    """A model by content: `content` is a hash of its weights or a hub commit; `place` is only where to find it."""
+
+    UNKEYED: ClassVar[frozenset[str]] = frozenset({"place"})
+    kind: Kind
+    content: str
+    place: str = ""
+
+
+def resolve(model: str) -> ModelSource:
+    """Return the source that `model=` names; ValueError with the nearest choice when there is none."""
+    if model == "smollm2-135m":
+        return ModelSource(kind="embedded", content=embedded.SHA256)
+    if model == "random-llama":
+        return ModelSource(kind="random", content="tiny-llama-1")
+    path = Path(model).expanduser()
+    if path.is_file() and path.suffix == ".gguf":
+        return ModelSource(kind="gguf", content=sha256_file(path), place=str(path.resolve()))
+    if path.is_dir():
+        return _folder(path.resolve())
+    if path.is_absolute() or model.startswith((".", "~")) or path.suffix == ".gguf":
+        raise ValueError(f"model={model}: no such file or folder")
+    return _hub(model)
+
+
+def _folder(path: Path) -> ModelSource:
+    if not (path / "config.json").is_file():
+        raise ValueError(f"model={path}: the folder has no config.json, so it is no transformers checkpoint")
+    weights = sorted(path.glob("*.safetensors"))
+    if not weights:
+        raise ValueError(f"model={path}: the folder has no .safetensors file (pickled weights are not loaded)")
+    parts = {file.name: sha256_file(file) for file in [path / "config.json", *weights]}
+    return ModelSource(kind="folder", content=hashlib.sha256(json.dumps(parts).encode()).hexdigest(), place=str(path))
+
+
+def _hub(model: str) -> ModelSource:
+    near = difflib.get_close_matches(model, PRESETS, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    if model.count("/") != 1:
+        raise ValueError(f"model={model} is no preset ({', '.join(PRESETS)}), no folder, no .gguf file and no hub id (owner/name); {hint}".rstrip("; "))
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        return ModelSource(kind="hub", content=HfApi().model_info(model, timeout=10).sha or "", place=model)
+    except OfflineModeIsEnabled:
+        pass
+    except HfHubHTTPError as error:
+        raise ValueError(f"model={model}: the hub answered {error.response.status_code if error.response else error}; {hint}use a local folder or model=smollm2-135m") from None
+    except Exception as error:  # every transport has its own exceptions; all of them mean unreachable
+        reason = type(error).__name__
+    else:  # pragma: no cover
+        reason = ""
+    try:
+        cached = Path(snapshot_download(model, local_files_only=True))
+    except (LocalEntryNotFoundError, OSError, ValueError):
+        raise ValueError(f"model={model}: the hub is out of reach ({locals().get('reason', 'offline')}) and the model is not in the local cache; {hint}use a local folder or model=smollm2-135m") from None
+    return ModelSource(kind="hub", content=cached.name, place=model)
+
+
+class Import(Step):
+    """Bring the dense model into the store, in the run's dtype, as plain safetensors."""
+
+    KIND = "import"
+    source: ModelSource
+    dtype: Literal["float32", "bfloat16", "float16"]
+    seed: int = 0
+
+    def cost(self) -> Cost:
+        return Cost(seconds=20)
+
+    def run(self, work: Work) -> None:
+        import torch
+
+        from harness.models.checkpoint import save
+        from harness.pruning.anatomy import layer_shapes, parameter_count
+
+        model, tokenizer = _load(self.source, self.seed)
+        if getattr(model.config, "quantization_config", None) is not None:
+            del model.config.quantization_config  # de-quantized: a model that says otherwise refuses to save
+        model = model.to(getattr(torch, self.dtype))
+        for name in ("temperature", "top_p", "top_k"):
+            setattr(model.generation_config, name, None)
+        model.generation_config.do_sample = False
+        target = work.draft / CHECKPOINT
+        target.mkdir()
+        tokenizer.save_pretrained(target)
+        save(model, target, target)
+        shapes = layer_shapes(model)
+        work.result |= {"parameters": parameter_count(model), "layers": len(shapes), "family": model.config.model_type}
+
+
+def _load(source: ModelSource, seed: int) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+
+    from harness.models.checkpoint import quiet
+
+    if source.kind == "random":
+        from harness.models.random_llama import build
+
+        return build(seed)
+    with quiet():
+        if source.kind in ("embedded", "gguf"):
+            path = embedded.gguf() if source.kind == "embedded" else Path(source.place)
+            loaded = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+            if hasattr(loaded.config, "quantization_config"):
+                del loaded.config.quantization_config
+            model = type(loaded)(loaded.config) if not isinstance(loaded, LlamaForCausalLM) else LlamaForCausalLM(loaded.config)
+            model.load_state_dict(loaded.state_dict())  # a fresh model: the GGUF-loaded one refuses to save
+            return model, tokenizer
+        revision = {"revision": source.content} if source.kind == "hub" else {}
+        model = AutoModelForCausalLM.from_pretrained(source.place, dtype="auto", low_cpu_mem_usage=True, **revision)
+        return model, AutoTokenizer.from_pretrained(source.place, **revision)

@@ -1,0 +1,1 @@
+"""One-shot neural architecture search: super-network, training, search, extraction."""

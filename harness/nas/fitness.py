@@ -1,0 +1,103 @@
+"""How good a sub-network is on the search split: items packed once, scored for every candidate in place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from harness.spec import TaskSpec
+
+Objective = Literal["choice_loss", "answer_loss", "accuracy"]
+
+
+@dataclass(frozen=True)
+class SearchSet:
+    """Items of the search split: packed requests, and per item the choices' request indices, lengths and the answer."""
+
+    batches: list[Any]
+    count: int
+    items: list[tuple[list[int], np.ndarray, int]]
+    tasks: list[str]
+    report_hashes: frozenset[str]
+
+    def fitness(self, model: Any, objective: Objective) -> dict[str, float]:
+        """Return the objective (lower is better) as `fitness`, and the accuracy beside it."""
+        from harness.evaluation.scorer import score
+
+        totals, _ = score(model, self.batches, self.count)
+        return judge([totals[index].numpy() for index, _, _ in self.items], self.items, self.tasks, objective)
+
+
+def judge(likelihoods: Sequence[np.ndarray], items: Sequence[tuple[list[int], np.ndarray, int]], tasks: Sequence[str], objective: Objective) -> dict[str, float]:
+    """Return fitness and length-normalised accuracy as means over tasks of means over items.
+
+    choice_loss: -log softmax over the choices' log-likelihoods per character, scaled by the mean length;
+    answer_loss: -log-likelihood per character of the right answer; accuracy: 1 - accuracy.
+    """
+    losses: dict[str, list[float]] = {}
+    right: dict[str, list[float]] = {}
+    for values, (_, lengths, answer), task in zip(likelihoods, items, tasks, strict=True):
+        each = values / lengths
+        if objective == "answer_loss":
+            loss = -each[answer]
+        else:
+            scaled = each * lengths.mean()
+            loss = float(np.logaddexp.reduce(scaled) - scaled[answer])
+        hit = float(np.argmax(each) == answer)
+        right.setdefault(task, []).append(hit)
+        losses.setdefault(task, []).append(1 - hit if objective == "accuracy" else loss)
+    mean = {name: float(np.mean([np.mean(values) for values in table.values()])) for name, table in (("fitness", losses), ("accuracy", right))}
+    return mean
+
+
+def load_items(search: tuple[TaskSpec, ...], report: tuple[TaskSpec, ...], tokenizer: Any, model: Any, scratch: Path, *, limit: int, seed: int) -> SearchSet:
+    """Return `limit` seeded items of each search task that has training items, none of whose questions is reported on."""
+    from lm_eval.utils import hash_string
+
+    from harness.data import tasks as data
+    from harness.evaluation.scorer import TreeLM, cut
+    from harness.evaluation.trie import pack
+
+    usable = tuple(spec for spec in search if data.searchable(spec))
+    if not usable:
+        raise ValueError("no task of this suite has training items, so a search has nothing to score; name tasks that do in the suite's `search`")
+    reported = reported_questions(report, scratch)
+    lm = TreeLM(model, tokenizer)
+    requests, items, names = [], [], []
+    for name, task in data.load(usable, scratch, "search").items():
+        documents = list(task.eval_docs)
+        fresh = [index for index, document in enumerate(documents) if hash_string(data.query(task, document)) not in reported]
+        chosen = [fresh[index] for index in np.random.default_rng(seed).permutation(len(fresh))[:limit]]
+        task.build_all_requests(samples=chosen)
+        by_document: dict[int, list[Any]] = {}
+        for instance in task.instances:
+            by_document.setdefault(instance.doc_id, []).append(instance)
+        for instances in by_document.values():
+            document = instances[0].doc
+            places = []
+            for instance in sorted(instances, key=lambda each: each.idx):
+                places.append(len(requests))
+                requests.append(cut(*lm._encode_pair(*instance.args), lm.max_length))
+            texts = [str(instance.args[1]) for instance in instances] if task.multiple_input else list(task.doc_to_choice(document))
+            answer = task.doc_to_text(document) if task.multiple_input else task.doc_to_target(document)
+            answer = texts.index(answer) if isinstance(answer, str) and not answer.isdigit() else int(answer)
+            items.append((places, np.array([len(text) for text in texts], dtype=float), answer))
+            names.append(name)
+    return SearchSet(pack(requests), len(requests), items, names, reported)
+
+
+def reported_questions(report: tuple[TaskSpec, ...], scratch: Path) -> frozenset[str]:
+    """Return hashes of the questions of every reported item."""
+    from lm_eval.utils import hash_string
+
+    from harness.data import tasks as data
+
+    scored = tuple(spec for spec in report if not spec.metric.endswith("perplexity"))
+    if not scored:
+        return frozenset()
+    loaded = data.load(scored, scratch, "report")
+    return frozenset(hash_string(data.query(task, document)) for task in loaded.values() for document in task.eval_docs)

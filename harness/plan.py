@@ -1,0 +1,194 @@
+"""From a run's configuration to a graph of steps, each piece of work once, with an estimate of its time."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness import environment, registry
+from harness.config import ConfigErrors, RunConfig
+from harness.data import suites
+from harness.evaluation.evaluate import Evaluate
+from harness.measures.footprint import Footprint
+from harness.measures.speed import Speed
+from harness.models.source import Import, resolve
+from harness.pruning.budget import check_budget
+from harness.pruning.unstructured import expands
+from harness.quantize import Quantize
+from harness.spec import CalibrationSpec, Method, Node, Setup
+from harness.store import Store
+
+BACKWARD = 3.2  # of a forward pass, that a training pass takes
+DECODE = 40.0  # forward tokens that one decoded token costs, batch 1
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Model, recipe, quantizer: a row of the table and the steps it is made of."""
+
+    name: str
+    recipe: str
+    method: str
+    budget: float | None
+    quantizer: str
+    simulated: bool
+    checkpoint: Node
+    measures: dict[str, Node]
+    reason: str = ""  # why it cannot even be planned
+
+    def chain(self) -> list[Node]:
+        """Return the steps that made the checkpoint, the dense model first."""
+        return [*reversed(self.checkpoint.ancestors()), self.checkpoint]
+
+
+@dataclass
+class Plan:
+    """All variants of a run, and its steps in an order in which they can be done."""
+
+    run: RunConfig
+    variants: list[Variant]
+    notices: list[str] = field(default_factory=list)
+    metrics: dict[str, str] = field(default_factory=dict)
+
+    def steps(self) -> list[Node]:
+        """Return each distinct step once: checkpoints before measures, timed work last."""
+        ordered: dict[str, Node] = {}
+        for variant in self.variants:
+            for node in variant.chain():
+                ordered.setdefault(node.key, node)
+        for kind in ("evaluate", "footprint", "speed"):
+            for variant in self.variants:
+                if kind in variant.measures:
+                    ordered.setdefault(variant.measures[kind].key, variant.measures[kind])
+        return list(ordered.values())
+
+
+def build(run: RunConfig) -> Plan:
+    """Return the plan; ConfigErrors lists the model, data, and methods that are not to be had."""
+    errors: list[str] = []
+    notices: list[str] = []
+    suite = suites.read(run.suite)
+    tasks = search = ()
+    texts: dict[str, Any] = {}
+    source = None
+    try:
+        source = resolve(run.model)
+    except ValueError as error:
+        errors.append(str(error))
+    if run.data_dir is not None and not run.data_dir.is_dir():
+        errors.append(f"data_dir={run.data_dir}: no such folder")
+    else:
+        try:
+            tasks, search = suites.sources(suite, run.data_dir, notices)
+        except ValueError as error:
+            errors.append(str(error))
+        recipes = [part for recipe in run.methods for part in recipe.split("+")]
+        wanted = set().union(*(registry.parse(part, run.settings)[0].NEEDS for part in recipes))
+        for use, name in (("calibration", run.calibration.text or suite.calibration), ("training", suite.training)):
+            if not wanted & ({"calibration", "backward"} if use == "calibration" else {"training"}):
+                name = "demo_instructions"  # shipped, and not read
+            try:
+                texts[use] = suites.text_source(name, run.data_dir)
+            except ValueError as error:
+                errors.append(str(error))
+    if errors or source is None:
+        raise ConfigErrors(errors)
+    dense = Node(Import(source=source, dtype=run.resolved_dtype, seed=run.seed))  # type: ignore[arg-type]
+    calibration = CalibrationSpec(source=texts["calibration"], samples=run.calibration.samples, length=run.calibration.length, seed=run.seed)
+    setup = Setup(calibration=calibration, training=texts["training"], search_tasks=search, report_tasks=tasks, seed=run.seed)
+    variants: list[Variant] = []
+    for recipe in dict.fromkeys(["dense", *run.methods]):
+        try:
+            variants += list(_variants(run, recipe, dense, setup))
+        except ValueError as error:
+            errors.append(str(error))
+    if errors:
+        raise ConfigErrors(errors)
+    return Plan(run, variants, notices, {spec.name: spec.metric for spec in tasks})
+
+
+def _variants(run: RunConfig, recipe: str, dense: Node, setup: Setup) -> Iterator[Variant]:
+    parts = [registry.parse(part, run.settings) for part in recipe.split("+")]
+    open_parts = [index for index, (kind, fields) in enumerate(parts) if expands(kind, fields)]
+    for budget in run.budgets if open_parts else (None,):
+        methods = []
+        for index, (kind, fields) in enumerate(parts):
+            takes = budget is not None and index == open_parts[0]
+            methods.append(registry.build(kind, {**fields, **({"budget": check_budget(budget)} if takes and budget is not None else {})}))
+        checkpoint = dense
+        for index, method in enumerate(methods):
+            if index and not method.FOLLOWS:
+                raise ValueError(f"{recipe}: {method.NAME} starts from the dense model and cannot follow another method")
+            for step in method.stages(setup):
+                checkpoint = Node(step, checkpoint)
+        label = recipe if budget is None else f"{recipe}@{budget:g}"
+        for name in dict.fromkeys(run.quantizers):
+            quantizer = registry.quantizer(name)
+            final = Node(Quantize(quantizer=quantizer), checkpoint) if quantizer else checkpoint
+            yield Variant(
+                name=label + (f"+{name}" if quantizer else ""), recipe=recipe, method="+".join(method.NAME for method in methods),
+                budget=budget if budget is not None else _own_budget(methods), quantizer=name,
+                simulated=any(not method.STRUCTURED for method in methods), checkpoint=final, measures=_measures(run, setup, final, dense),
+            )
+
+
+def _own_budget(methods: list[Method]) -> float | None:
+    written = [getattr(method, "budget", None) for method in methods]
+    return next((budget for budget in written if budget is not None), None)
+
+
+def _measures(run: RunConfig, setup: Setup, final: Node, dense: Node) -> dict[str, Node]:
+    fingerprint = environment.fingerprint()
+    found = {
+        "evaluate": Node(Evaluate(tasks=setup.report_tasks, limit=run.limit, scorer=run.scorer), final),
+        "footprint": Node(Footprint(fingerprint=fingerprint), final),
+    }
+    if run.measure.speed:
+        speed = Speed(
+            fingerprint=fingerprint, rounds=run.measure.rounds, prompt_tokens=run.measure.prompt_tokens,
+            generate_tokens=run.measure.generate_tokens, batches=run.measure.batches,
+        )
+        found["speed"] = Node(speed, final, needs=(dense,))
+    return found
+
+
+def estimate(node: Node, parameters: float, rate: float, history: dict[str, float]) -> float:
+    """Return seconds for a step: its tokens through a model of `parameters` at `rate` FLOP/s, corrected by past runs."""
+    cost = node.step.cost()
+    tokens = cost.forward_tokens + BACKWARD * cost.backward_tokens + DECODE * cost.decode_tokens
+    return (cost.seconds + 2 * parameters * tokens / rate) * history.get(node.step.KIND, 1.0)
+
+
+def machine_rate(dtype: str) -> float:
+    """Return the FLOP/s that a decoder's forward pass reaches here: half of a matrix product's, measured in some 50 ms."""
+    import time
+
+    import torch
+
+    kind = getattr(torch, dtype)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    left, right = torch.ones(256, 1024, dtype=kind, device=device), torch.ones(1024, 2048, dtype=kind, device=device)
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        (left @ right).sum().item()
+        best = min(best, time.perf_counter() - start)
+    return 0.5 * 2 * 256 * 1024 * 2048 / best
+
+
+def history(store: Store) -> dict[str, float]:
+    """Return per kind of step the median of actual over estimated seconds among what is stored."""
+    ratios: dict[str, list[float]] = {}
+    for key in store.keys()[-200:]:
+        record = store.record(key)
+        if record.get("estimated_seconds") and record["environment"]["fingerprint"] == environment.fingerprint():
+            ratios.setdefault(record["kind"], []).append(record["cost"]["seconds"] / record["estimated_seconds"])
+    return {kind: statistics.median(values) for kind, values in ratios.items()}
+
+
+def model_parameters(plan: Plan, store: Store) -> float:
+    """Return the dense model's parameters when it is stored, else a guess from its source."""
+    dense = plan.variants[0].chain()[0]
+    return float(store.result(dense.key)["parameters"]) if store.has(dense.key) else 135e6

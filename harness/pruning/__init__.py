@@ -1,0 +1,1 @@
+"""What structured and unstructured pruning share: anatomy, masks, extraction, the layer-wise walk."""

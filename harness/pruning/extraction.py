@@ -1,0 +1,99 @@
+"""Copy the kept parts of a decoder into a really smaller model that transformers reloads."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from harness.models.per_layer import BY_FAMILY, PREFIX
+from harness.pruning.anatomy import layer_shape, layers
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What stays of one layer: indices of key-value groups and of MLP channels, None for all."""
+
+    layer: int
+    groups: Tensor | None = None  # (kept groups,), ascending
+    channels: Tensor | None = None  # (kept channels,), in the order wanted
+
+
+def whole(model: PreTrainedModel) -> list[Keep]:
+    """Return the plan that keeps everything."""
+    return [Keep(index) for index in range(len(layers(model)))]
+
+
+@torch.no_grad()
+def extract(model: PreTrainedModel, keeps: Sequence[Keep]) -> PreTrainedModel:
+    """Return a new model of the layers in `keeps`, in their order, with the kept groups and channels.
+
+    Depth-only results stay of the model's own class; per-layer widths get the per-layer class of the family.
+    """
+    if not keeps:
+        raise ValueError("a model needs at least one layer")
+    parts = [_sliced(layers(model)[keep.layer], keep) for keep in keeps]
+    smaller = _build(model, [shape for shape, _ in parts])
+    state = {name: tensor for name, tensor in model.state_dict().items() if ".layers." not in name}
+    prefix = next(name for name in model.state_dict() if ".layers." in name).split(".layers.")[0]
+    for index, (_, weights) in enumerate(parts):
+        state |= {f"{prefix}.layers.{index}.{name}": tensor for name, tensor in weights.items()}
+    smaller.load_state_dict(state, assign=True, strict=True)
+    for name, buffer in model.get_decoder().rotary_emb.named_buffers():
+        setattr(smaller.get_decoder().rotary_emb, name, buffer.clone())  # not in the state, and still on meta
+    smaller.get_decoder().rotary_emb.original_inv_freq = smaller.get_decoder().rotary_emb.inv_freq
+    smaller.tie_weights()
+    smaller.generation_config = copy.deepcopy(model.generation_config)
+    return smaller.eval()
+
+
+def _sliced(layer: nn.Module, keep: Keep) -> tuple[dict[str, int], dict[str, Tensor]]:
+    shape = layer_shape(layer)
+    groups = torch.arange(shape.groups) if keep.groups is None else keep.groups.cpu()
+    channels = torch.arange(shape.width) if keep.channels is None else keep.channels.cpu()
+    unit, query_unit = shape.head_dim, shape.head_dim * shape.queries
+    keys = (groups[:, None] * unit + torch.arange(unit)).flatten()  # (groups * head_dim,)
+    queries = (groups[:, None] * query_unit + torch.arange(query_unit)).flatten()
+    rows = {"q_proj": queries, "k_proj": keys, "v_proj": keys, "gate_proj": channels, "up_proj": channels}
+    columns = {"o_proj": queries, "down_proj": channels}
+    weights = {}
+    for name, tensor in layer.state_dict().items():
+        module, kind = name.split(".")[-2], name.split(".")[-1]
+        if module in rows:
+            tensor = tensor[rows[module].to(tensor.device)]
+        elif module in columns and kind == "weight":
+            tensor = tensor[:, columns[module].to(tensor.device)]
+        weights[name] = tensor.clone()
+    sizes = {
+        "intermediate_size": len(channels),
+        "num_key_value_heads": len(groups),
+        "num_attention_heads": len(groups) * shape.queries,
+    }
+    return sizes, weights
+
+
+def _build(model: PreTrainedModel, sizes: list[dict[str, int]]) -> PreTrainedModel:
+    family = model.config.model_type.removeprefix(PREFIX)
+    settings = model.config.to_dict()
+    for name in ("per_layer_config", "auto_map", "layer_types", "model_type", "architectures", "transformers_version"):
+        settings.pop(name, None)
+    settings |= {"num_hidden_layers": len(sizes), "head_dim": layer_shape(layers(model)[0]).head_dim}
+    causal = BY_FAMILY[family]
+    plain = causal.__mro__[2]  # the family's own class, after the per-layer mixin
+    heads = {name: settings[name] for name in ("num_key_value_heads", "num_attention_heads")}
+    uniform = all(size == sizes[0] for size in sizes) and all(sizes[0][name] == value for name, value in heads.items())
+    attention = model.config._attn_implementation
+    dtype = next(model.parameters()).dtype
+    with torch.device("meta"):
+        if uniform:
+            config = plain.config_class(**{**settings, **sizes[0]})
+            built = plain._from_config(config, attn_implementation=attention, dtype=dtype)
+        else:
+            overrides = {str(index): {k: v for k, v in size.items() if settings[k] != v} for index, size in enumerate(sizes)}
+            config = causal.config_class(**settings, per_layer_config={k: v for k, v in overrides.items() if v})
+            built = causal._from_config(config, attn_implementation=attention, dtype=dtype)
+    return built

@@ -1,0 +1,83 @@
+"""Go through the decoder layer by layer, holding one layer's activations: how calibration-based methods see inputs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from harness.pruning.anatomy import layers, linears
+
+
+class _Caught(Exception):
+    """Raised to stop the model once the first layer's inputs are known."""
+
+
+class _Catcher(nn.Module):
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer, self.inputs, self.arguments = layer, [], {}
+
+    def __getattr__(self, name: str) -> Any:  # transformers reads attributes such as attention_type from a layer
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("layer"), name)
+
+    def forward(self, hidden: Tensor, **arguments: Any) -> None:
+        self.inputs.append(hidden.detach())
+        self.arguments = arguments
+        raise _Caught
+
+
+@torch.no_grad()
+def first_inputs(model: PreTrainedModel, tokens: Tensor, batch: int = 8) -> tuple[list[Tensor], list[dict[str, Any]]]:
+    """Return what the first layer receives for `tokens` (samples, length): hidden states and keyword arguments per batch."""
+    stack = layers(model)
+    catcher = _Catcher(stack[0])
+    stack[0] = catcher
+    arguments = []
+    try:
+        for chunk in tokens.split(batch):
+            with contextlib.suppress(_Caught):
+                model(input_ids=chunk.to(model.device), use_cache=False)
+            arguments.append(catcher.arguments)
+    finally:
+        stack[0] = catcher.layer
+    return catcher.inputs, arguments
+
+
+@torch.no_grad()
+def walk(model: PreTrainedModel, tokens: Tensor, batch: int = 8) -> Iterator[tuple[int, nn.Module, Callable[..., None]]]:
+    """Yield (index, layer, feed) per layer; `feed(observe)` runs the layer on its inputs, calling
+    `observe(name, x)` with x (tokens, in) for every projection. When the consumer goes on, the layer as it is
+    then (pruned or not) makes the next layer's inputs.
+    """
+    hidden, arguments = first_inputs(model, tokens, batch)
+    for index, layer in enumerate(layers(model)):
+
+        def feed(observe: Callable[[str, Tensor], None], layer: nn.Module = layer) -> None:
+            with observing(layer, observe):
+                for state, extra in zip(hidden, arguments, strict=True):
+                    layer(state, **extra)
+
+        yield index, layer, feed
+        hidden = [layer(state, **extra) for state, extra in zip(hidden, arguments, strict=True)]
+
+
+@contextlib.contextmanager
+def observing(layer: nn.Module, observe: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """Call `observe(name, x)` with the flattened input (tokens, in) of each projection while the context is open."""
+    hooks = [
+        linear.register_forward_pre_hook(lambda _, inputs, name=name: observe(name, inputs[0].flatten(0, -2)))
+        for name, linear in linears(layer)
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

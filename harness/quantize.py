@@ -1,0 +1,28 @@
+"""The step that puts a quantizer on top of any result."""
+
+from __future__ import annotations
+
+from pydantic import SerializeAsAny
+
+from harness.spec import CHECKPOINT, Cost, Quantizer, Step, Work
+
+
+class Quantize(Step):
+    KIND = "quantize"
+    quantizer: SerializeAsAny[Quantizer]
+
+    def title(self) -> str:
+        return f"quantize {self.quantizer.NAME}"
+
+    def cost(self) -> Cost:
+        return Cost(seconds=4)
+
+    def run(self, work: Work) -> None:
+        from harness.measures.size import nonzero_count
+        from harness.models import checkpoint
+        from harness.pruning.anatomy import parameter_count
+
+        target = work.draft / CHECKPOINT
+        self.quantizer.apply(work.checkpoint(), target)
+        model = checkpoint.load(target)
+        work.result |= {"parameters": parameter_count(model), "nonzero_parameters": nonzero_count(model)}

@@ -1,0 +1,1 @@
+"""Quantizers, one file each; layered on any result."""

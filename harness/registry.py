@@ -1,0 +1,91 @@
+"""Find every method and quantizer: the files of `baselines/` and `harness/quantizers/`, and third parties' entry points."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import pkgutil
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from harness.data.layout import nearest
+from harness.spec import Method, Quantizer
+
+T = TypeVar("T", Method, Quantizer)
+METHODS_GROUP = "harness.methods"
+QUANTIZERS_GROUP = "harness.quantizers"
+
+
+@cache
+def methods() -> dict[str, type[Method]]:
+    """Return all methods by name."""
+    return _found("baselines", METHODS_GROUP, Method)
+
+
+@cache
+def quantizers() -> dict[str, type[Quantizer]]:
+    """Return all quantizers by name."""
+    return _found("harness.quantizers", QUANTIZERS_GROUP, Quantizer)
+
+
+def _found(package: str, group: str, kind: type[T]) -> dict[str, type[T]]:
+    place = importlib.import_module(package)
+    modules = [importlib.import_module(f"{package}.{info.name}") for info in pkgutil.iter_modules(place.__path__)]
+    classes = [value for module in modules for value in vars(module).values() if _is(value, kind) and value.__module__ == module.__name__]
+    classes += [entry.load() for entry in importlib.metadata.entry_points(group=group)]
+    found: dict[str, type[T]] = {}
+    for item in classes:
+        if found.setdefault(item.NAME, item) is not item:
+            raise ValueError(f"two classes are called {item.NAME}: {found[item.NAME].__module__} and {item.__module__}")
+    return found
+
+
+def _is(value: Any, kind: type) -> bool:
+    return isinstance(value, type) and issubclass(value, kind) and "NAME" in vars(value)
+
+
+def parse(text: str, settings: dict[str, dict[str, Any]]) -> tuple[type[Method], dict[str, Any]]:
+    """Return class and fields of `name` or `name(field=value, ...)`, with the profile's settings below the written ones."""
+    name, written = call(text)
+    if name not in methods():
+        raise ValueError(f"method {name} is unknown; {nearest(name, list(methods()))}")
+    kind = methods()[name]
+    for field in written:
+        if field not in kind.model_fields:
+            raise ValueError(f"method {name} has no field {field}; {nearest(field, list(kind.model_fields))}")
+    defaults = {key: value for key, value in settings.get(name, {}).items() if key in kind.model_fields}
+    return kind, {**defaults, **written}
+
+
+def build(kind: type[Method], fields: dict[str, Any]) -> Method:
+    """Return the validated method; ValueError in one line per wrong field."""
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        lines = [f"method {kind.NAME}: {'.'.join(map(str, item['loc'])) or 'fields'}: {item['msg']}" for item in error.errors()]
+        raise ValueError("\n".join(lines)) from None
+
+
+def quantizer(name: str) -> Quantizer | None:
+    """Return the quantizer of that name; None for "none"."""
+    if name == "none":
+        return None
+    if name not in quantizers():
+        raise ValueError(f"quantizer {name} is unknown; {nearest(name, ['none', *quantizers()])}")
+    return quantizers()[name]()
+
+
+def call(text: str) -> tuple[str, dict[str, Any]]:
+    """Return name and keyword values of `name(field=value)`; ValueError when it is not of that form."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        if isinstance(tree, ast.Name):
+            return tree.id, {}
+        if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and not tree.args and all(word.arg for word in tree.keywords):
+            return tree.func.id, {str(word.arg): ast.literal_eval(word.value) for word in tree.keywords}
+    except (SyntaxError, ValueError):
+        pass
+    raise ValueError(f"method {text!r} is not of the form name or name(field=value, ...); text values need quotes")

@@ -1,0 +1,204 @@
+"""The contracts: a Step is a unit of stored work, a Method makes a model smaller, a Quantizer goes on top."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, SerializeAsAny
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from harness.data.calibration import Calibration
+    from harness.store import Store
+
+LLAMA_LIKE = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+CHECKPOINT = "checkpoint"  # the folder inside a step that holds a reloadable model
+
+
+class Spec(BaseModel):
+    """A frozen description whose fields are its whole configuration and enter its fingerprint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=False)
+    VERSION: ClassVar[int] = 1
+    UNKEYED: ClassVar[frozenset[str]] = frozenset()  # fields that change where or how fast, never what
+
+    def fingerprint_fields(self) -> dict[str, Any]:
+        """Return class path, VERSION and every field that decides the result, recursively, as JSON values."""
+        fields = {name: _plain(getattr(self, name)) for name in type(self).model_fields if name not in self.UNKEYED}
+        return {"class": f"{type(self).__module__}:{type(self).__qualname__}", "version": self.VERSION, **fields}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Spec):
+        return value.fingerprint_fields()
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return str(value) if isinstance(value, Path) else value
+
+
+class Cost(BaseModel):
+    """What a step is expected to need: tokens through the dense model, and seconds that no model size changes."""
+
+    forward_tokens: float = 0
+    backward_tokens: float = 0
+    decode_tokens: float = 0
+    seconds: float = 2.0
+
+
+@dataclass
+class Work:
+    """What a running step is given: where to write, what its ancestors made, and a place that survives a kill."""
+
+    draft: Path
+    scratch: Path
+    store: Store
+    key: str
+    ancestors: tuple[str, ...]  # keys, nearest first
+    needs: tuple[str, ...]  # keys of further steps that are stored
+    device: str
+    result: dict[str, Any] = field(default_factory=dict)
+
+    def checkpoint(self, keys: tuple[str, ...] = ()) -> Path:
+        """Return the nearest ancestor's model folder (or the first of `keys`), verified against its checksums."""
+        for key in keys or self.ancestors:
+            folder = self.store.folder(key) / CHECKPOINT
+            if folder.is_dir():
+                self.store.verify(key)
+                return folder
+        raise ValueError("no step before this one holds a checkpoint")
+
+    def parent(self) -> Path:
+        """Return the folder of the step directly before this one."""
+        return self.store.folder(self.ancestors[0])
+
+
+class Step(Spec):
+    """A unit of work with one parent. `run` writes files into `work.draft` and facts into `work.result`."""
+
+    KIND: ClassVar[str]
+    EXCLUSIVE: ClassVar[bool] = False  # timed work: nothing else of ours may run beside it
+
+    def run(self, work: Work) -> None:
+        raise NotImplementedError(f"{type(self).__name__} does no work")
+
+    def cost(self) -> Cost:
+        """Return the work expected, for the plan's estimate."""
+        return Cost()
+
+    def title(self) -> str:
+        """Return a short name for progress lines."""
+        return self.KIND
+
+
+@dataclass(frozen=True)
+class Node:
+    """A step in the plan, with the chain of steps before it. Equal keys are one piece of work."""
+
+    step: Step
+    parent: Node | None = None
+    needs: tuple[Node, ...] = ()  # further steps that must be stored first
+
+    @property
+    def key(self) -> str:
+        """sha256 over class path, VERSION, every field and the parent's key (40 hex digits kept)."""
+        content = {
+            "step": self.step.fingerprint_fields(),
+            "parent": self.parent.key if self.parent else None,
+            "needs": [node.key for node in self.needs],
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:40]
+
+    def ancestors(self) -> tuple[Node, ...]:
+        """Return the steps before this one, nearest first."""
+        return (self.parent, *self.parent.ancestors()) if self.parent else ()
+
+
+class Method(Spec):
+    """Makes a model smaller. Subclass, add fields, implement `compress`; the file alone makes it known.
+
+    `STRUCTURED` methods remove parameters and meet `budget` (the share of the dense parameters that stay);
+    the others write zeros, which the tables label `simulated`.
+    """
+
+    NAME: ClassVar[str]
+    STRUCTURED: ClassVar[bool] = True
+    NEEDS: ClassVar[frozenset[str]] = frozenset()  # of "calibration", "backward", "training"
+    FAMILIES: ClassVar[frozenset[str]] = LLAMA_LIKE
+    FOLLOWS: ClassVar[bool] = True  # may come after another method in a recipe
+    SOURCE: ClassVar[str] = ""  # paper
+
+    def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
+        """Return the smaller model; `model` may be changed and must not be used afterwards."""
+        raise NotImplementedError(f"{type(self).__name__} must implement compress")
+
+    def stages(self, setup: Setup) -> tuple[Step, ...]:
+        """Return the steps of this method in order; most methods are one."""
+        from harness.compress import Compress
+
+        return (Compress(method=self, calibration=setup.calibration if "calibration" in self.NEEDS else None, seed=setup.seed),)
+
+
+class Quantizer(Spec):
+    """Stores a checkpoint in fewer bits. `apply` writes a folder that from_pretrained reloads."""
+
+    NAME: ClassVar[str]
+
+    def apply(self, source: Path, target: Path) -> None:
+        raise NotImplementedError(f"{type(self).__name__} must implement apply")
+
+
+class DataSource(Spec):
+    """A named data set, found where `folder` says; its content hash, not its place, is in the key."""
+
+    UNKEYED: ClassVar[frozenset[str]] = frozenset({"folder", "rows"})
+    name: str
+    folder: str | None = None
+    rows: int = 1500  # of the evaluated split, for estimates
+    content: str = ""  # sha256 of the local files, or the hub's revision
+
+
+class CalibrationSpec(Spec):
+    """How many tokens of which text a method may look at."""
+
+    source: DataSource
+    samples: int
+    length: int
+    seed: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.samples * self.length
+
+
+class TaskSpec(Spec):
+    """One lm-eval task of a suite: where its items are, its shots, and the metric that tables show."""
+
+    source: DataSource
+    metric: str = "acc"
+    shots: int = 0
+    optional: bool = False
+    window: int = 2048  # tokens, for token-level perplexity
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+
+class Setup(Spec):
+    """What a method with several stages may draw on, the same for every method of a run."""
+
+    calibration: CalibrationSpec
+    training: DataSource
+    search_tasks: tuple[TaskSpec, ...]
+    report_tasks: tuple[TaskSpec, ...]
+    seed: int = 0
+
+
+AnyMethod = SerializeAsAny[Method]

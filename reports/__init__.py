@@ -1,0 +1,1 @@
+"""Tables, plots and the page of a finished benchmark: reads rows, never a model."""

@@ -1,0 +1,69 @@
+"""The report as one HTML file that needs no network: styles, scripts, plotly and data are inside it."""
+
+import json
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from string import Template
+
+from plotly.offline import get_plotlyjs
+
+from reports import charts, sections, training
+from reports.machine import plain
+from reports.notes import SIMULATED, TASK_NOTE, headline, notes
+from reports.points import AXES, points
+from reports.template import PAGE
+from reports.variants import Facts, Row
+
+
+def page(rows: Sequence[Row], facts: Facts) -> str:
+    """The whole document; the same rows and facts give the same text."""
+    content = files("reports")
+    drawn = figures(rows, facts)
+    return Template(PAGE).substitute(
+        model=escape(str(facts.get("model") or "compression report")),
+        headline=escape(headline(facts | {"model": None})),
+        css=content.joinpath("page.css").read_text(encoding="utf-8"),
+        summary=sections.summary(rows),
+        notes="".join(f"<li>{escape(note.removeprefix(SIMULATED + ': '))}</li>" for note in notes(rows, facts)),
+        choices=choices(rows),
+        tasks=section("Scores by task", sections.tasks(rows, facts), TASK_NOTE),
+        cost=section("Cost of compression", sections.cost(rows), "What making each variant took, once."),
+        training=chart_section("Loss while training", [key for key in drawn if key.startswith("loss")]),
+        search=chart_section("Architecture search", [key for key in drawn if key.startswith("search")]),
+        environment=sections.environment(facts),
+        command=escape(str(facts.get("command") or "not recorded")),
+        figures=json.dumps(plain(drawn), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
+        plotly=get_plotlyjs(),
+        js=content.joinpath("page.js").read_text(encoding="utf-8"),
+    )
+
+
+def figures(rows: Sequence[Row], facts: Facts) -> dict[str, charts.Figure]:
+    """Every figure of the page by name."""
+    drawn = {axis.key: charts.pareto(rows, facts, axis) for axis in AXES}
+    if facts.get("loss_curves"):
+        drawn["loss"] = training.losses(facts["loss_curves"])
+    for i, figure in enumerate(training.search(facts.get("search") or [])):
+        drawn[f"search-{i}"] = figure
+    return drawn
+
+
+def choices(rows: Sequence[Row]) -> str:
+    """Radio buttons for the x axis of the second chart; axes nobody measured cannot be chosen."""
+    parts = []
+    for i, axis in enumerate(AXES):
+        state = (" checked" if i == 0 else "") + ("" if points(rows, axis) else " disabled")
+        parts.append(f'<label><input type="radio" name="x" value="{axis.key}"{state}><span>{axis.short}</span></label>')
+    return "".join(parts)
+
+
+def section(title: str, content: str, note: str) -> str:
+    """A titled part of the page, or nothing where there is no content."""
+    return f'<section><h2>{title}</h2>{content}<p class="note">{escape(note)}</p></section>' if content else ""
+
+
+def chart_section(title: str, names: Sequence[str]) -> str:
+    """A titled part of the page with one empty place a chart, which page.js fills."""
+    places = "".join(f'<div class="card"><div class="chart" data-figure="{name}"></div></div>' for name in names)
+    return f'<section><h2>{title}</h2><div class="charts">{places}</div></section>' if names else ""

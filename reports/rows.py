@@ -1,0 +1,148 @@
+"""From the store to one row a variant and the facts about the run: everything a report shows is derived here."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from harness.evaluation.items import scores
+from harness.evaluation.statistics import bootstrap_means, interval
+from harness.store import Store
+from reports.variants import Facts, Row
+
+MADE = ("compress", "supernet", "search", "pick", "quantize")  # kinds of steps whose cost is the price of a variant
+SPEEDS = {"prefill_b1": "prefill_ratio", "decode_b1": "decode_ratio"}
+
+
+def rows(run: dict[str, Any], store: Store) -> list[Row]:
+    """Return the run's rows, dense first; a variant without its checkpoint or scores has a status and a reason."""
+    found = [_row(variant, run, store) for variant in run["variants"]]
+    _averages(found, run, store)
+    return found
+
+
+def facts(run: dict[str, Any], store: Store) -> Facts:
+    """Return what a report says about the run as a whole."""
+    config = run["config"]
+    return {
+        "model": config["model"], "suite": config["suite"], "limit": config["limit"], "seed": config["seed"], "dtype": run["dtype"],
+        "profile": config["profile"], "scorer": config["scorer"],
+        "tasks": [{"name": name, "metric": metric} for name, metric in run["metrics"].items()],
+        "environment": run["environment"], "command": run["command"],
+        "generated": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run["started"] + run["seconds"])),
+        "loss_curves": dict(_curves(run, store)), "search": _search(run, store),
+    }
+
+
+def _row(variant: dict[str, Any], run: dict[str, Any], store: Store) -> Row:
+    row: Row = {name: variant[name] for name in ("method", "budget", "quantizer", "simulated", "recipe")}
+    row |= {"variant": variant["name"], "checkpoint": str(store.folder(variant["chain"][-1]) / "checkpoint"), "status": "ok", "reason": ""}
+    missing = [key for key in (*variant["chain"], *variant["measures"].values()) if not store.has(key)]
+    if missing:
+        failure = next((kept for key in missing if (kept := store.failure(key))), None)
+        unmade = [key for key in variant["chain"] if key in missing]
+        own = failure is not None and (failure["key"] in missing)
+        skipped = next((run["skipped"][key] for key in missing if key in run["skipped"]), "")
+        row["status"] = "failed" if own else "skipped"
+        row["reason"] = failure["reason"] if failure else skipped or "not run yet"
+        row["log"] = failure["log"] if failure else None
+        if unmade:
+            return row
+    row |= _cost([store.record(key) for key in variant["chain"]])
+    measures = {kind: store.result(key) for kind, key in variant["measures"].items() if store.has(key)}
+    row |= {name: value for name, value in measures.get("footprint", {}).items()}
+    if "speed" in measures:
+        row |= _speed(measures["speed"])
+    if "evaluate" in measures:
+        row |= {f"{task}.{name}": value for task, found in measures["evaluate"]["tasks"].items() for name, value in found.items()}
+        record = store.record(variant["measures"]["evaluate"])
+        row |= {"evaluation_seconds": record["cost"]["seconds"], "evaluation_cpu_seconds": record["cost"]["cpu_seconds"]}
+    return row
+
+
+def _cost(chain: list[dict[str, Any]]) -> Row:
+    made = [record for record in chain if record["kind"] in MADE]
+    total: Row = {name: sum(record["cost"][name] for record in made) for name in ("seconds", "cpu_seconds")}
+    total |= {name: sum(record["result"].get(name) or 0 for record in made) for name in ("calibration_tokens", "training_tokens")}
+    total["compression_peak_memory_bytes"] = max((record["cost"]["peak_memory_bytes"] for record in made), default=None)
+    total["search_evaluations"] = sum(record["result"].get("evaluations") or 0 for record in made)
+    return total
+
+
+def _speed(result: dict[str, Any]) -> Row:
+    row: Row = {"contended": result["contention"]["contended"], "contention": json.dumps(result["contention"])}
+    for kind, found in result["ratios"].items():
+        name = SPEEDS.get(kind) or kind.replace("_b", "_ratio_b")
+        row |= {name: found["ratio"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
+        row[f"{kind}.tokens_per_second"] = found["tokens_per_second"]
+        row[f"{kind}.p_value"] = found["p_value"]
+    return row
+
+
+def _averages(found: list[Row], run: dict[str, Any], store: Store) -> None:
+    """Add the mean over tasks of their headline metrics and its paired difference to dense, with bootstrap intervals."""
+    tasks = {name: metric for name, metric in run["metrics"].items() if not metric.endswith("perplexity")}
+    scored = [(row, items) for row, variant in zip(found, run["variants"], strict=True) if (items := _items(variant, store))]
+    if not tasks or not scored:
+        return
+    for row, _ in scored:
+        row["average_metric"] = ", ".join(f"{name} {metric}" for name, metric in tasks.items())
+    draws = np.zeros((0, 0))
+    for name, metric in tasks.items():
+        column = "prediction_norm" if metric == "acc_norm" else "prediction"
+        table = [[item for item in items if item["task"] == name] for _, items in scored]
+        first = [item["item"] for item in table[0]]
+        if any([item["item"] for item in rows_] != first for rows_ in table):
+            raise ValueError(f"{name}: the variants were scored on different items and cannot be compared")
+        hits = np.array([[item[column] == item["target"] for item in rows_] for rows_ in table], dtype=float)
+        sample = bootstrap_means(hits, np.array([item["cluster"] for item in table[0]]))
+        draws = sample if draws.size == 0 else draws + sample
+    draws = draws / len(tasks)  # (draws, variants)
+    dense = next((index for index, (row, _) in enumerate(scored) if row["method"] == "dense" and row["quantizer"] == "none"), None)
+    for index, (row, _) in enumerate(scored):
+        row["average"] = float(np.mean([row[f"{name}.{metric}"] for name, metric in tasks.items()]))
+        row["average_low"], row["average_high"] = interval(draws[:, index])
+        if dense is not None:
+            row["difference"] = row["average"] - scored[dense][0]["average"]
+            row["difference_low"], row["difference_high"] = interval(draws[:, index] - draws[:, dense])
+
+
+def _items(variant: dict[str, Any], store: Store) -> list[dict[str, Any]]:
+    key = variant["measures"].get("evaluate", "")
+    return pq.read_table(store.folder(key) / "items.parquet").to_pylist() if key and store.has(key) else []
+
+
+def recomputed(run: dict[str, Any], store: Store) -> dict[str, dict[str, dict[str, float]]]:
+    """Return every variant's task metrics computed anew from its stored items."""
+    result = {}
+    for variant in run["variants"]:
+        items = _items(variant, store)
+        result[variant["name"]] = {name: scores([item for item in items if item["task"] == name], metric) for name, metric in run["metrics"].items() if items}
+    return result
+
+
+def _curves(run: dict[str, Any], store: Store) -> list[tuple[str, Any]]:
+    seen: dict[str, str] = {}
+    for variant in run["variants"]:
+        for key in variant["chain"]:
+            if (store.folder(key) / "losses.json").is_file():
+                seen.setdefault(key, variant["method"])
+    return [(name, json.loads((store.folder(key) / "losses.json").read_text())) for key, name in seen.items()]
+
+
+def _search(run: dict[str, Any], store: Store) -> list[dict[str, Any]] | None:
+    for variant in run["variants"]:
+        for key in variant["chain"]:
+            path: Path = store.folder(key) / "records.json"
+            if path.is_file():
+                records = json.loads(path.read_text())
+                return [
+                    {"label": f"{sum(width > 0 for width in record['architecture'])} layers", **{name: record[name] for name in ("parameters", "fitness", "accuracy", "seed")}}
+                    for record in records
+                ]
+    return None

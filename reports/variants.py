@@ -1,0 +1,51 @@
+"""Questions about one variant's row: did it run, is it the dense reference, what is its number."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+Row = dict[str, Any]
+Facts = dict[str, Any]
+
+
+def number(row: Row, key: str) -> float | None:
+    """The finite number under `key`, or None where nothing (or NaN) was measured."""
+    value = row.get(key)
+    if value is None or isinstance(value, (bool, str)):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def ran(row: Row) -> bool:
+    """True unless the variant failed or was skipped."""
+    return row.get("status") in (None, "ok")
+
+
+def name(row: Row) -> str:
+    """The variant's name as one printable line."""
+    return one_line(row.get("variant") or "unnamed")
+
+
+def failure(row: Row) -> str:
+    """`failed: reason` as one printable line."""
+    return one_line(f"{row.get('status')}: {row.get('reason') or 'no reason recorded'}")
+
+
+def one_line(text: object) -> str:
+    """The text without line breaks, control characters and repeated blanks."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
+
+
+def unquantized(row: Row) -> bool:
+    """True for weights left in the working precision."""
+    return row.get("quantizer") in (None, "none")
+
+
+def is_dense(row: Row) -> bool:
+    """True for the untouched model every ratio and difference refers to."""
+    return "dense" in (row.get("method"), row.get("variant")) and unquantized(row)
+
+
+def dense_row(rows: Sequence[Row]) -> Row | None:
+    """The dense reference, or None where it is absent or failed."""
+    return next((row for row in rows if is_dense(row) and ran(row)), None)

@@ -1,0 +1,1 @@
+"""Task suites as data, with the items of the demo suite."""
