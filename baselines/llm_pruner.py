@@ -42,13 +42,15 @@ class LLMPruner(Method):
         tokens = calibration.tokens[: self.samples, : self.length]
         scores = self.importance(model, tokens)
 
-        def count(ratio: float) -> int:
-            return fixed + sum(shape.parameters if index not in open_layers else pruned(shape, ratio).parameters for index, shape in enumerate(shapes))
+        def count(groups: float, channels: float) -> int:
+            return fixed + sum(shape.parameters if index not in open_layers else pruned(shape, groups, channels).parameters for index, shape in enumerate(shapes))
 
-        ratio = bisect(count, self.budget * dense)
-        check_reached(count(ratio), dense, self.budget, self.NAME)
-        keeps = [Keep(index) if index not in open_layers else self.keep(index, pruned(shapes[index], ratio), *scores[index]) for index in range(len(shapes))]
-        return extract(model, keeps)
+        ratio = bisect(lambda each: count(each, each), self.budget * dense)
+        # a layer has few groups, so one ratio for both can step over the budget: the channels then make up for it
+        channels = bisect(lambda each: count(ratio, each), self.budget * dense)
+        check_reached(count(ratio, channels), dense, self.budget, self.NAME)
+        kept = {index: pruned(shapes[index], ratio, channels) for index in open_layers}
+        return extract(model, [self.keep(index, kept[index], *scores[index]) if index in kept else Keep(index) for index in range(len(shapes))])
 
     def prunable(self, depth: int) -> range:
         """Return the layers that may shrink."""
@@ -102,8 +104,8 @@ def element1(weight: Tensor) -> Tensor:
     return (weight.detach() * weight.grad).abs().float()
 
 
-def pruned(shape: LayerShape, ratio: float) -> LayerShape:
-    """Return the layer after removing `ratio` of its groups (whole ones, rounded down) and of its channels."""
-    groups = max(1, shape.groups - math.floor(shape.groups * ratio + 1e-9))
-    width = max(1, shape.width - round(shape.width * ratio))
+def pruned(shape: LayerShape, group_ratio: float, channel_ratio: float) -> LayerShape:
+    """Return the layer after removing shares of its groups (whole ones, rounded down) and of its channels."""
+    groups = max(1, shape.groups - math.floor(shape.groups * group_ratio + 1e-9))
+    width = max(1, shape.width - round(shape.width * channel_ratio))
     return LayerShape(**{**shape.__dict__, "groups": groups, "width": width})

@@ -63,8 +63,9 @@ def load(specs: tuple[TaskSpec, ...], folder: Path, split: Split = "report") -> 
 
 def query(task: Any, document: dict[str, Any]) -> str:
     """Return the text that identifies an item's question, to keep splits disjoint and to cluster items."""
-    if task.should_decontaminate():
-        asked = task.doc_to_decontamination_query(document)
-        if asked:
-            return str(asked)
-    return str(task.doc_to_text(document))
+    from lm_eval.utils import apply_template
+
+    asked = task.config.doc_to_decontamination_query  # lm-eval's own reader of this field evaluates the text as Python
+    if asked and asked in document:
+        return str(document[asked])
+    return apply_template(asked, document) if asked else str(task.doc_to_text(document))

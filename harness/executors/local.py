@@ -72,25 +72,29 @@ def _child(pipe: multiprocessing.connection.Connection, nodes: list[Node], root:
     os.dup2(log, 1)
     os.dup2(log, 2)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    threading.Thread(target=_die_with_parent, args=(pipe,), daemon=True).start()
+    over = threading.Event()
+    threading.Thread(target=_die_with_parent, args=(pipe, over), daemon=True).start()
     progress.listen(lambda fraction, text: pipe.send(("progress", fraction, text)))
     try:
         perform(nodes, store, device, expected)
-        pipe.send(("done",))
+        last: tuple[str, ...] = ("done",)
     except Corrupt as error:
         traceback.print_exc()
-        pipe.send(("failed", f"{error}; the next run redoes it"))
+        last = ("failed", f"{error}; the next run redoes it")
     except BaseException as error:  # whatever ends a step becomes its row's reason
         traceback.print_exc()
-        pipe.send(("failed", _reason(error)))
+        last = ("failed", _reason(error))
+    over.set()
+    pipe.send(last)
 
 
-def _die_with_parent(pipe: multiprocessing.connection.Connection) -> None:
-    """Leave at once when the parent is gone: nobody would know what we finish."""
+def _die_with_parent(pipe: multiprocessing.connection.Connection, over: threading.Event) -> None:
+    """Leave at once when the parent is gone in the middle of a step: nobody would know what we finish."""
     try:
         pipe.recv()
     except (EOFError, OSError):
-        os._exit(1)
+        if not over.is_set():
+            os._exit(1)
 
 
 def _reason(error: BaseException) -> str:

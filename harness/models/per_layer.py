@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -28,6 +29,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
 
 
+@strict  # collects the validators anew, with ours in the place of the parent's
 class PerLayerLlamaConfig(LlamaConfig):
     model_type = "per_layer_llama"
 
@@ -35,6 +37,7 @@ class PerLayerLlamaConfig(LlamaConfig):
         """Head counts need not divide the hidden size: head_dim is explicit."""
 
 
+@strict
 class PerLayerMistralConfig(MistralConfig):
     model_type = "per_layer_mistral"
 
@@ -42,6 +45,7 @@ class PerLayerMistralConfig(MistralConfig):
         """Head counts need not divide the hidden size: head_dim is explicit."""
 
 
+@strict
 class PerLayerQwen2Config(Qwen2Config):
     model_type = "per_layer_qwen2"
 
@@ -49,6 +53,7 @@ class PerLayerQwen2Config(Qwen2Config):
         """Head counts need not divide the hidden size: head_dim is explicit."""
 
 
+@strict
 class PerLayerQwen3Config(Qwen3Config):
     model_type = "per_layer_qwen3"
 
