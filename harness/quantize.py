@@ -19,10 +19,7 @@ class Quantize(Step):
 
     def run(self, work: Work) -> None:
         from harness.measures.size import nonzero_count
-        from harness.models import checkpoint
         from harness.pruning.anatomy import parameter_count
 
-        target = work.draft / CHECKPOINT
-        self.quantizer.apply(work.checkpoint(), target)
-        model = checkpoint.load(target)
+        model = self.quantizer.apply(work.checkpoint(), work.draft / CHECKPOINT)
         work.result |= {"parameters": parameter_count(model), "nonzero_parameters": nonzero_count(model)}

@@ -150,7 +150,8 @@ class Quantizer(Spec):
 
     NAME: ClassVar[str]
 
-    def apply(self, source: Path, target: Path) -> None:
+    def apply(self, source: Path, target: Path) -> PreTrainedModel:
+        """Write the quantized model of `source` to `target`, tokenizer included, and return it."""
         raise NotImplementedError(f"{type(self).__name__} must implement apply")
 
 

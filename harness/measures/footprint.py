@@ -17,7 +17,7 @@ class Footprint(Step):
     KIND = "footprint"
     fingerprint: str  # memory depends on the machine and its libraries
     prompt_tokens: int = 128
-    generate_tokens: int = 16
+    generate_tokens: int = 8
 
     def cost(self) -> Cost:
         return Cost(forward_tokens=2 * self.prompt_tokens, decode_tokens=self.generate_tokens, seconds=3)

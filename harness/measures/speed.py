@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -20,13 +21,12 @@ MEMORY_SHARE = 0.5  # of free memory, that the models of one session may take
 class Speed(Step):
     """Prefill and decode throughput at each batch size, as ratios to dense (above 1: faster than dense).
 
-    All variants of a session are timed in turn, A B C, C B A, so that a machine that drifts drifts for all of them.
-    The dense row is a second copy of the dense model: what it misses of 1 is the noise.
+    All variants of a session are timed once a round, each round in another (seeded) order, so that a machine that drifts
+    drifts for all of them and none profits from its neighbour; batch sizes come one after the other. The dense row is a second copy of the dense model: what it misses of 1 is the noise.
     """
 
     KIND = "speed"
     EXCLUSIVE = True
-    UNKEYED: ClassVar[frozenset[str]] = frozenset()
     fingerprint: str
     rounds: int = 7
     prompt_tokens: int = 128
@@ -46,19 +46,18 @@ class Speed(Step):
         from harness.models import checkpoint
 
         dense = works[0].checkpoint(works[0].needs)
-        models = [checkpoint.load(folder, works[0].device) for folder in [dense, *(work.checkpoint() for work in works)]]
+        models = [in_memory(checkpoint.load(folder, works[0].device)) for folder in [dense, *(work.checkpoint() for work in works)]]
         watch = Contention()
         samples: dict[str, list[list[float]]] = {}
-        kinds = [(f"{kind}_b{batch}", kind, batch) for batch in self.batches for kind in ("prefill", "decode")]
-        for done in progress.track(range(-1, self.rounds), "rounds", total=self.rounds + 1):
-            order = range(len(models)) if done % 2 else range(len(models) - 1, -1, -1)
-            for name, kind, batch in kinds:
-                row = [0.0] * len(models)
-                for index in order:
-                    timed = self._timer(models[index], kind, batch)
-                    row[index] = warm_up(timed) if done < 0 else timed()
-                if done >= 0:
-                    samples.setdefault(name, []).append(row)
+        generator = np.random.default_rng(0)
+        runs = [(batch, done) for batch in self.batches for done in range(-1, self.rounds)]
+        for batch, done in progress.track(runs, "rounds"):
+            timed = {}
+            for index in generator.permutation(len(models)):
+                run = partial(generate_seconds, models[index], batch, self.prompt_tokens, self.generate_tokens)
+                timed[index] = warm_up(run) if done < 0 else run()
+            for kind, column in (("prefill", 0), ("decode", 1)) if done >= 0 else ():
+                samples.setdefault(f"{kind}_b{batch}", []).append([timed[index][column] for index in range(len(models))])
         busy = watch.stop()
         for index, work in enumerate(works):
             work.result |= {"contention": busy, "session": len(works), **self._summary(samples, index + 1)}
@@ -80,50 +79,42 @@ class Speed(Step):
             }
         return found
 
-    def _timer(self, model: Any, kind: str, batch: int) -> Callable[[], float]:
-        run = prefill_seconds if kind == "prefill" else decode_seconds
-        count = 0 if kind == "prefill" else self.generate_tokens
-        return lambda: run(model, batch, self.prompt_tokens, count)
+
+def in_memory(model: Any) -> Any:
+    """Return the model with its weights copied: pages mapped from a file were 6 % slower, and not equally so."""
+    for weight in model.parameters():
+        weight.data = weight.data.clone()
+    return model
 
 
-def warm_up(timed: Callable[[], float]) -> float:
-    """Run until two runs in a row agree within STABLE, WARMUPS times at most; return the last time."""
-    last = timed()
+def warm_up(run: Callable[[], tuple[float, float]]) -> tuple[float, float]:
+    """Run until the totals of two runs in a row agree within STABLE, WARMUPS times at most; return the last times."""
+    last = run()
     for _ in range(WARMUPS - 1):
-        now = timed()
-        if abs(now - last) < STABLE * last:
+        now = run()
+        if abs(sum(now) - sum(last)) < STABLE * sum(last):
             return now
         last = now
     return last
 
 
-def prefill_seconds(model: Any, batch: int, prompt: int, _: int = 0) -> float:
-    """Return the seconds of one forward pass over (batch, prompt) tokens that yields the next token and a cache."""
+def generate_seconds(model: Any, batch: int, prompt: int, count: int) -> tuple[float, float]:
+    """Return the seconds of a prefill of (batch, prompt) tokens, and of `count` greedy single-token steps after it."""
     import torch
 
     ids = _prompt(model, batch, prompt)
     with torch.inference_mode():
         _synchronise(model)
         start = time.perf_counter()
-        model(input_ids=ids, use_cache=True, logits_to_keep=1)
+        found = model(input_ids=ids, use_cache=True, logits_to_keep=1)
+        token = found.logits.argmax(-1)
         _synchronise(model)
-        return time.perf_counter() - start
-
-
-def decode_seconds(model: Any, batch: int, prompt: int, count: int) -> float:
-    """Return the seconds of `count` greedy single-token steps after a prompt; the prompt itself is not timed."""
-    import torch
-
-    with torch.inference_mode():
-        found = model(input_ids=_prompt(model, batch, prompt), use_cache=True, logits_to_keep=1)
-        cache, token = found.past_key_values, found.logits.argmax(-1)
-        _synchronise(model)
-        start = time.perf_counter()
+        middle = time.perf_counter()
         for _ in range(count):
-            found = model(input_ids=token, past_key_values=cache, use_cache=True)
+            found = model(input_ids=token, past_key_values=found.past_key_values, use_cache=True)
             token = found.logits.argmax(-1)
         _synchronise(model)
-        return time.perf_counter() - start
+        return middle - start, time.perf_counter() - middle
 
 
 def _prompt(model: Any, batch: int, prompt: int) -> Any:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import json
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -57,23 +60,21 @@ def _hub(model: str) -> ModelSource:
     if model.count("/") != 1:
         raise ValueError(f"model={model} is no preset ({', '.join(PRESETS)}), no folder, no .gguf file and no hub id (owner/name); {hint}".rstrip("; "))
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         return ModelSource(kind="hub", content=HfApi().model_info(model, timeout=10).sha or "", place=model)
-    except OfflineModeIsEnabled:
-        pass
     except HfHubHTTPError as error:
-        raise ValueError(f"model={model}: the hub answered {error.response.status_code if error.response else error}; {hint}use a local folder or model=smollm2-135m") from None
-    except Exception as error:  # every transport has its own exceptions; all of them mean unreachable
+        raise ValueError(f"model={model}: the hub answered {error.response.status_code}; {hint}use a local folder or model=smollm2-135m") from None
+    except Exception as error:  # every transport has exceptions of its own; all of them mean unreachable
         reason = type(error).__name__
-    else:  # pragma: no cover
-        reason = ""
     try:
-        cached = Path(snapshot_download(model, local_files_only=True))
-    except (LocalEntryNotFoundError, OSError, ValueError):
-        raise ValueError(f"model={model}: the hub is out of reach ({locals().get('reason', 'offline')}) and the model is not in the local cache; {hint}use a local folder or model=smollm2-135m") from None
-    return ModelSource(kind="hub", content=cached.name, place=model)
+        return ModelSource(kind="hub", content=Path(snapshot_download(model, local_files_only=True)).name, place=model)
+    except Exception:  # likewise: the cache does not hold it
+        raise ValueError(
+            f"model={model}: the hub is out of reach ({reason}) and the model is not in the local cache; {hint}"
+            "use a local folder or model=smollm2-135m"
+        ) from None
 
 
 class Import(Step):
@@ -94,8 +95,6 @@ class Import(Step):
         from harness.pruning.anatomy import layer_shapes, parameter_count
 
         model, tokenizer = _load(self.source, self.seed)
-        if getattr(model.config, "quantization_config", None) is not None:
-            del model.config.quantization_config  # de-quantized: a model that says otherwise refuses to save
         model = model.to(getattr(torch, self.dtype))
         for name in ("temperature", "top_p", "top_k"):
             setattr(model.generation_config, name, None)
@@ -108,9 +107,22 @@ class Import(Step):
         work.result |= {"parameters": parameter_count(model), "layers": len(shapes), "family": model.config.model_type}
 
 
+@contextlib.contextmanager
+def gguf_read_once() -> Iterator[None]:
+    """Let transformers parse a GGUF file once instead of four times, and its tensor names once instead of once a layer."""
+    import gguf
+
+    reader, names = gguf.GGUFReader, gguf.get_tensor_name_map
+    gguf.GGUFReader, gguf.get_tensor_name_map = cache(reader), cache(names)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader, gguf.get_tensor_name_map = reader, names
+
+
 def _load(source: ModelSource, seed: int) -> tuple[Any, Any]:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from harness.models.checkpoint import quiet
 
@@ -121,13 +133,16 @@ def _load(source: ModelSource, seed: int) -> tuple[Any, Any]:
     with quiet():
         if source.kind in ("embedded", "gguf"):
             path = embedded.gguf() if source.kind == "embedded" else Path(source.place)
-            loaded = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
-            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-            if hasattr(loaded.config, "quantization_config"):
-                del loaded.config.quantization_config
-            model = type(loaded)(loaded.config) if not isinstance(loaded, LlamaForCausalLM) else LlamaForCausalLM(loaded.config)
-            model.load_state_dict(loaded.state_dict())  # a fresh model: the GGUF-loaded one refuses to save
-            return model, tokenizer
+            with gguf_read_once():
+                loaded = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+                tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+            del loaded.config.quantization_config
+            with torch.device("meta"):
+                model = type(loaded)(loaded.config)  # a fresh model: the GGUF-loaded one refuses to save
+            model.load_state_dict(loaded.state_dict(), assign=True)
+            model.get_decoder().rotary_emb = loaded.get_decoder().rotary_emb  # its buffers are not in the state
+            model.tie_weights()
+            return model.eval(), tokenizer
         revision = {"revision": source.content} if source.kind == "hub" else {}
         model = AutoModelForCausalLM.from_pretrained(source.place, dtype="auto", low_cpu_mem_usage=True, **revision)
         return model, AutoTokenizer.from_pretrained(source.place, **revision)

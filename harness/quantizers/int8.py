@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.spec import Quantizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class Int8(Quantizer):
@@ -12,7 +16,7 @@ class Int8(Quantizer):
 
     NAME = "int8"
 
-    def apply(self, source: Path, target: Path) -> None:
+    def apply(self, source: Path, target: Path) -> PreTrainedModel:
         from torchao.quantization import Int8WeightOnlyConfig
         from transformers import AutoModelForCausalLM, TorchAoConfig
 
@@ -23,3 +27,4 @@ class Int8(Quantizer):
             model = AutoModelForCausalLM.from_pretrained(source, dtype="auto", quantization_config=config)
             model.save_pretrained(target)
         copy_tokenizer(source, target)
+        return model
