@@ -56,6 +56,7 @@ def execute(plan: Plan, store: Store, watch: Watch) -> Summary:
     past = planning.history(store)
     expected = {node.key: planning.estimate(node, planning.model_parameters(plan, store), rate, past) for node in pending}
     total, spent, planned = len(pending), 1.0, 1.0
+    by_key = {node.key: node for node in nodes}
     while pending:
         group = _next_group(pending, store, summary)
         if not group:
@@ -66,6 +67,12 @@ def execute(plan: Plan, store: Store, watch: Watch) -> Summary:
         begun = time.monotonic()
         outcome = run_steps(group, store, plan.run.device, expected, watch.progress)
         spent, planned = spent + time.monotonic() - begun, planned + sum(expected[node.key] for node in group)
+        if outcome.corrupt in by_key and store.folder(outcome.corrupt).exists():
+            store.set_aside(outcome.corrupt)
+            pending.insert(0, by_key[outcome.corrupt])  # made again first; what needs it stays pending behind it
+            expected.setdefault(outcome.corrupt, 0.0)
+            total, summary.stored = total + 1, summary.stored - 1
+            continue
         for node in group:
             pending.remove(node)
             if outcome.reason:

@@ -17,7 +17,11 @@ RECORD = "step.json"
 
 
 class Corrupt(ValueError):
-    """A stored step whose files do not match their checksums."""
+    """A stored step, `key`, whose files do not match their checksums."""
+
+    def __init__(self, key: str, damage: str) -> None:
+        super().__init__(f"stored step {key[:12]}: {damage}")
+        self.key = key
 
 
 def sha256_file(path: Path) -> str:
@@ -104,7 +108,7 @@ class Store:
     def verify(self, key: str) -> None:
         """Raise Corrupt when a file differs from what was stored."""
         if damage := self.damage(key):
-            raise Corrupt(f"stored step {key[:12]}: {damage}")
+            raise Corrupt(key, damage)
 
     def set_aside(self, key: str) -> Path:
         """Move a corrupt step out of the way, keeping it for inspection, so that it is redone."""

@@ -22,10 +22,11 @@ from harness.store import Corrupt, Store
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a process of steps ended; `reason` is empty when all is stored."""
+    """How a process of steps ended; `reason` is empty when all is stored, `corrupt` names a stored step found damaged."""
 
     seconds: float
     reason: str = ""
+    corrupt: str = ""
 
 
 def run_steps(nodes: Sequence[Node], store: Store, device: str, expected: dict[str, float], progress: Callable[[float, str], None]) -> Outcome:
@@ -37,7 +38,7 @@ def run_steps(nodes: Sequence[Node], store: Store, device: str, expected: dict[s
     process = context.Process(target=_child, args=(theirs, list(nodes), str(store.root), device, expected), daemon=True)
     process.start()
     theirs.close()
-    reason = "the process ended without a word"
+    reason, corrupt = "the process ended without a word", ""
     try:
         while True:
             kind, *content = ours.recv()
@@ -47,7 +48,7 @@ def run_steps(nodes: Sequence[Node], store: Store, device: str, expected: dict[s
                 reason = ""
                 break
             else:
-                reason = content[0]
+                reason, corrupt = content
                 break
     except EOFError:
         process.join()
@@ -59,7 +60,7 @@ def run_steps(nodes: Sequence[Node], store: Store, device: str, expected: dict[s
             process.terminate()
         ours.close()
         process.join()
-    return Outcome(time.monotonic() - begun, reason)
+    return Outcome(time.monotonic() - begun, reason, corrupt)
 
 
 def _child(pipe: multiprocessing.connection.Connection, nodes: list[Node], root: str, device: str, expected: dict[str, float]) -> None:
@@ -80,10 +81,10 @@ def _child(pipe: multiprocessing.connection.Connection, nodes: list[Node], root:
         last: tuple[str, ...] = ("done",)
     except Corrupt as error:
         traceback.print_exc()
-        last = ("failed", f"{error}; the next run redoes it")
+        last = ("failed", str(error), error.key)
     except BaseException as error:  # whatever ends a step becomes its row's reason
         traceback.print_exc()
-        last = ("failed", _reason(error))
+        last = ("failed", _reason(error), "")
     over.set()
     pipe.send(last)
 

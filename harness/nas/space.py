@@ -75,11 +75,12 @@ class Space:
         return np.unique(np.array(rows), axis=0)
 
     def snap(self, architecture: Architecture, target: float) -> Architecture:
-        """Return the architecture with its widths scaled together, then nudged unit by unit, to `target` parameters."""
+        """Return the architecture with its widths moved together towards full or none, then nudged unit by unit, to `target`."""
 
         def scaled(shrink: float) -> Architecture:
-            factor = 2 * (1 - shrink)  # bisect wants counts that fall with its argument
-            return tuple(self._clip(index, width * factor) if width else 0 for index, width in enumerate(architecture))
+            move = 1 - 2 * shrink  # 1: all full, 0: as they are, -1: none; bisect wants counts that fall with its argument
+            goals = [(shape.width - width if move > 0 else width) * move + width for shape, width in zip(self.shapes, architecture, strict=True)]
+            return tuple(self._clip(index, goal) if architecture[index] else 0 for index, goal in enumerate(goals))
 
         best = scaled(bisect(lambda shrink: self.parameters(scaled(shrink)), target))
         for _ in range(4 * len(best)):

@@ -1,0 +1,48 @@
+"""Fixtures that many tests share: a tiny random model, its checkpoint, and one finished run over it."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+
+from pathlib import Path
+
+import pytest
+
+from harness.models import checkpoint
+from harness.models.random_llama import build
+
+
+@pytest.fixture
+def tiny():
+    """A random 6-layer Llama with grouped-query attention, and its tokenizer."""
+    return build()
+
+
+@pytest.fixture
+def tiny_folder(tiny, tmp_path: Path) -> Path:
+    """The tiny model as a checkpoint."""
+    model, tokenizer = tiny
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    tokenizer.save_pretrained(folder)
+    checkpoint.save(model, folder, folder)
+    return folder
+
+
+def needed_data() -> Path:
+    """Return the folder of real benchmark items; skip elsewhere, never in CI."""
+    folder = os.environ.get("HARNESS_DATA_DIR")
+    if folder:
+        return Path(folder)
+    if os.environ.get("CI"):
+        pytest.fail("CI must set HARNESS_DATA_DIR")
+    pytest.skip("needs the benchmark items: set HARNESS_DATA_DIR to a mirror")
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    return needed_data()

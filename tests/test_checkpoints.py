@@ -1,0 +1,110 @@
+"""Checkpoints reload bit-exact through AutoModelForCausalLM, per-layer widths included, for every family."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from harness.models import checkpoint
+from harness.pruning.anatomy import layer_shapes, outside_parameters, parameter_count
+from harness.pruning.extraction import Keep, extract, whole
+from harness.quantizers.int8 import Int8
+
+SIZES = {
+    "vocab_size": 258, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 4,
+    "head_dim": 8, "max_position_embeddings": 256, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1, "initializer_range": 0.1,
+}
+FAMILIES = {
+    "llama": (LlamaForCausalLM, LlamaConfig),
+    "mistral": (MistralForCausalLM, MistralConfig),
+    "qwen2": (Qwen2ForCausalLM, Qwen2Config),
+    "qwen3": (Qwen3ForCausalLM, Qwen3Config),
+}
+MIXED = [Keep(0), Keep(1, torch.tensor([0, 2, 3]), torch.arange(50)), Keep(3, torch.tensor([1]), torch.tensor([4, 9, 90]))]
+
+
+@pytest.fixture(params=[(family, tied) for family in FAMILIES for tied in (True, False)], ids=lambda value: f"{value[0]}-{'tied' if value[1] else 'untied'}")
+def model(request):
+    family, tied = request.param
+    causal, config = FAMILIES[family]
+    torch.manual_seed(0)
+    return causal(config(**SIZES, tie_word_embeddings=tied)).eval()
+
+
+@pytest.fixture
+def tokens():
+    return torch.arange(24).view(2, 12) + 5
+
+
+def logits(model, tokens):
+    with torch.no_grad():
+        return model(input_ids=tokens).logits
+
+
+def test_per_layer_widths_reload_bit_exact(model, tokens, tmp_path, tiny_folder):
+    smaller = extract(model, MIXED)
+    checkpoint.save(smaller, tmp_path / "saved", tiny_folder)
+    again = checkpoint.load(tmp_path / "saved")
+    assert torch.equal(logits(smaller, tokens), logits(again, tokens))
+    assert [(shape.groups, shape.width) for shape in layer_shapes(again)] == [(4, 96), (3, 50), (1, 3)]
+
+
+def test_keeping_everything_changes_no_output(model, tokens):
+    assert torch.equal(logits(model, tokens), logits(extract(model, whole(model)), tokens))
+
+
+def test_depth_only_results_stay_of_the_models_own_class(model):
+    shorter = extract(model, [Keep(0), Keep(2)])
+    assert type(shorter) is type(model)
+    assert [layer.self_attn.layer_idx for layer in shorter.get_decoder().layers] == [0, 1]
+
+
+def test_cached_generation_equals_uncached(model, tokens):
+    smaller = extract(model, MIXED)
+    mask = torch.ones_like(tokens)
+    made = [smaller.generate(tokens, attention_mask=mask, max_new_tokens=6, do_sample=False, use_cache=use) for use in (True, False)]
+    assert torch.equal(*made)
+
+
+def test_parameter_counts_follow_from_shapes_alone(model):
+    smaller = extract(model, MIXED)
+    expected = outside_parameters(smaller) + sum(shape.parameters for shape in layer_shapes(smaller))
+    assert parameter_count(smaller) == expected
+    before = layer_shapes(model)[1]
+    after = layer_shapes(smaller)[1]
+    assert before.parameters - after.parameters == before.group_parameters + 46 * before.channel_parameters
+
+
+def test_extraction_removes_what_zeroing_silences(model, tokens):
+    """A channel whose column of down is zero contributes nothing, so leaving it out changes nothing but rounding."""
+    gone = torch.tensor([3, 17])
+    with torch.no_grad():
+        model.get_decoder().layers[2].mlp.down_proj.weight[:, gone] = 0
+    kept = torch.tensor([index for index in range(96) if index not in gone])
+    smaller = extract(model, [Keep(0), Keep(1), Keep(2, channels=kept), Keep(3)])
+    assert torch.allclose(logits(model, tokens), logits(smaller, tokens), atol=1e-5)  # order of float32 sums
+
+
+def test_int8_reloads_bit_exact_and_is_smaller(model, tokens, tmp_path, tiny_folder):
+    checkpoint.save(extract(model.to(torch.bfloat16), MIXED), tmp_path / "saved", tiny_folder)
+    quantized = Int8().apply(tmp_path / "saved", tmp_path / "int8")
+    again = checkpoint.load(tmp_path / "int8")
+    assert torch.equal(logits(quantized, tokens), logits(again, tokens))
+    assert checkpoint.size_on_disk(tmp_path / "int8") < checkpoint.size_on_disk(tmp_path / "saved")
+
+
+def test_the_saved_folder_describes_itself(model, tmp_path, tiny_folder):
+    checkpoint.save(extract(model, MIXED), tmp_path / "saved", tiny_folder)
+    assert (tmp_path / "saved" / "per_layer.py").is_file()
+    assert checkpoint.family(tmp_path / "saved") == model.config.model_type
+    assert checkpoint.load_tokenizer(tmp_path / "saved")("abc").input_ids == checkpoint.load_tokenizer(tiny_folder)("abc").input_ids
