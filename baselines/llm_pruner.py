@@ -12,7 +12,15 @@ from transformers import PreTrainedModel
 
 from harness import progress
 from harness.data.calibration import Calibration
-from harness.pruning.anatomy import ATTENTION, MLP, LayerShape, layer_shapes, layers, outside_parameters, parameter_count
+from harness.pruning.anatomy import (
+    ATTENTION,
+    MLP,
+    LayerShape,
+    layer_shapes,
+    layers,
+    outside_parameters,
+    parameter_count,
+)
 from harness.pruning.budget import bisect, check_reached
 from harness.pruning.extraction import Keep, extract
 from harness.spec import Method
@@ -43,14 +51,23 @@ class LLMPruner(Method):
         scores = self.importance(model, tokens)
 
         def count(groups: float, channels: float) -> int:
-            return fixed + sum(shape.parameters if index not in open_layers else pruned(shape, groups, channels).parameters for index, shape in enumerate(shapes))
+            return fixed + sum(
+                shape.parameters if index not in open_layers else pruned(shape, groups, channels).parameters
+                for index, shape in enumerate(shapes)
+            )
 
         ratio = bisect(lambda each: count(each, each), self.budget * dense)
         # a layer has few groups, so one ratio for both can step over the budget: the channels then make up for it
         channels = bisect(lambda each: count(ratio, each), self.budget * dense)
         check_reached(count(ratio, channels), dense, self.budget, self.NAME)
         kept = {index: pruned(shapes[index], ratio, channels) for index in open_layers}
-        return extract(model, [self.keep(index, kept[index], *scores[index]) if index in kept else Keep(index) for index in range(len(shapes))])
+        return extract(
+            model,
+            [
+                self.keep(index, kept[index], *scores[index]) if index in kept else Keep(index)
+                for index in range(len(shapes))
+            ],
+        )
 
     def prunable(self, depth: int) -> range:
         """Return the layers that may shrink."""
@@ -60,7 +77,9 @@ class LLMPruner(Method):
 
     def keep(self, index: int, shape: LayerShape, groups: Tensor, channels: Tensor) -> Keep:
         """Return the most important groups and channels of a layer, in their old order."""
-        return Keep(index, groups.topk(shape.groups).indices.sort().values, channels.topk(shape.width).indices.sort().values)
+        return Keep(
+            index, groups.topk(shape.groups).indices.sort().values, channels.topk(shape.width).indices.sort().values
+        )
 
     def importance(self, model: PreTrainedModel, tokens: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Return per layer the importance of key-value groups (groups,) and MLP channels (width,)."""

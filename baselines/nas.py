@@ -34,11 +34,22 @@ class NAS(Method):
 
     def stages(self, setup: Setup) -> tuple[Step, ...]:
         supernet = Supernet(
-            calibration=setup.calibration, training=setup.training, steps=self.training_steps, batch=self.batch, length=self.length,
-            learning_rate=self.learning_rate, order=self.order, seed=setup.seed,
+            calibration=setup.calibration,
+            training=setup.training,
+            steps=self.training_steps,
+            batch=self.batch,
+            length=self.length,
+            learning_rate=self.learning_rate,
+            order=self.order,
+            seed=setup.seed,
         )
         search = Search(
-            tasks=setup.search_tasks, report_tasks=setup.report_tasks, evaluations=self.evaluations, items=self.search_items,
-            population=self.population, objective=self.objective, seed=setup.seed,
+            tasks=setup.search_tasks,
+            report_tasks=setup.report_tasks,
+            evaluations=self.evaluations,
+            items=self.search_items,
+            population=self.population,
+            objective=self.objective,
+            seed=setup.seed,
         )
         return supernet, search, Pick(budget=self.budget, search=search, finalists=self.finalists)

@@ -34,7 +34,7 @@ class ShortGPT(Method):
         shapes, dense = layer_shapes(model), parameter_count(model)
         order = importance.influence.argsort(stable=True).tolist()
         surplus = dense * (1 - self.budget)  # parameters still to remove
-        dropped = []
+        dropped: list[int] = []
         while len(dropped) < len(order) - 1 and shapes[order[len(dropped)]].parameters <= surplus:
             dropped.append(order[len(dropped)])
             surplus -= shapes[dropped[-1]].parameters
@@ -45,7 +45,9 @@ class ShortGPT(Method):
             dropped.append(following)  # one whole layer more comes nearer
         elif self.exact:
             width = max(1, shapes[following].width - round(surplus / shapes[following].channel_parameters))
-            trimmed[following] = Keep(following, channels=importance.channels[following].topk(width).indices.sort().values)
+            trimmed[following] = Keep(
+                following, channels=importance.channels[following].topk(width).indices.sort().values
+            )
         keeps = [trimmed.get(index, Keep(index)) for index in range(len(shapes)) if index not in dropped]
         smaller = extract(model, keeps)
         if self.exact:

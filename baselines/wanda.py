@@ -32,7 +32,9 @@ class Wanda(Unstructured):
     @torch.no_grad()
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
         sparsity = self.target(model)
-        for _, layer, feed in progress.track(walk(model, calibration.tokens), "pruning layers", total=len(layers(model))):
+        for _, layer, feed in progress.track(
+            walk(model, calibration.tokens), "pruning layers", total=len(layers(model))
+        ):
             squares: dict[str, Tensor] = {}
 
             def observe(name: str, inputs: Tensor, squares: dict[str, Tensor] = squares) -> None:

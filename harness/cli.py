@@ -37,7 +37,14 @@ def main(words: list[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(USAGE)
         return 0 if words else 2
-    verbs: dict[str, Callable[[list[str]], int]] = {"run": _run, "plan": _plan, "report": _report, "ls": _ls, "methods": _methods, "doctor": _doctor}
+    verbs: dict[str, Callable[[list[str]], int]] = {
+        "run": _run,
+        "plan": _plan,
+        "report": _report,
+        "ls": _ls,
+        "methods": _methods,
+        "doctor": _doctor,
+    }
     if words[0] not in verbs:
         from harness.data.layout import nearest
 
@@ -59,14 +66,14 @@ def _wrong(lines: list[str]) -> int:
     return 2
 
 
-def _console():  # noqa: ANN202
+def _console():
     from rich.console import Console
 
     console = Console()
     return console if console.is_terminal else Console(width=int(os.environ.get("COLUMNS", "120")))
 
 
-def _planned(words: list[str]):  # noqa: ANN202
+def _planned(words: list[str]):
     from harness import config, plan
     from harness.store import Store
 
@@ -93,16 +100,19 @@ def _run(words: list[str]) -> int:
     store.save_run(run)
     paths = _show(run, store, plan.run.report, console)
     console.print(
-        f"{summary.stored} steps were stored, {len(summary.executed)} executed, {len(summary.failed)} failed, {len(summary.skipped)} skipped "
-        f"in {duration(time.time() - started)}", highlight=False,
+        f"{summary.stored} steps were stored, {len(summary.executed)} executed, {len(summary.failed)} failed, "
+        f"{len(summary.skipped)} skipped in {duration(time.time() - started)}",
+        highlight=False,
     )
     for key, reason in summary.failed.items():
-        console.print(f"failed: {reason}\n  log: {relative(store.log(key))}", style="red", highlight=False, soft_wrap=True)
+        console.print(
+            f"failed: {reason}\n  log: {relative(store.log(key))}", style="red", highlight=False, soft_wrap=True
+        )
     console.print(f"report: {relative(paths['html'][0])}", highlight=False, soft_wrap=True)
     return 1 if summary.failed or summary.skipped else 0
 
 
-def _show(run, store, folder: Path, console):  # noqa: ANN001, ANN202
+def _show(run, store, folder: Path, console):
     from reports import rows as reading
     from reports import tables
     from reports.write import write
@@ -120,8 +130,18 @@ def _plan(words: list[str]) -> int:
     from harness.display import duration
     from harness.run import title
 
-    rate, past, parameters = planning.machine_rate(plan.run.resolved_dtype), planning.history(store), planning.model_parameters(plan, store)
-    table = Table("step", "key", "state", "estimate", title=f"suite {plan.run.suite}, model {plan.run.model}, {plan.run.resolved_dtype}")
+    rate, past, parameters = (
+        planning.machine_rate(plan.run.resolved_dtype),
+        planning.history(store),
+        planning.model_parameters(plan, store),
+    )
+    table = Table(
+        "step",
+        "key",
+        "state",
+        "estimate",
+        title=f"suite {plan.run.suite}, model {plan.run.model}, {plan.run.resolved_dtype}",
+    )
     left = 0.0
     for node in plan.steps():
         stored = store.has(node.key)
@@ -134,7 +154,10 @@ def _plan(words: list[str]) -> int:
     for notice in plan.notices:
         console.print(f"note: {notice}", style="yellow", highlight=False)
     console.print(table)
-    console.print(f"{len(plan.variants)} variants; about {duration(left)} of work left (corrected by this store's past steps where there are any)", highlight=False)
+    console.print(
+        f"{len(plan.variants)} variants; about {duration(left)} of work left (corrected by this store's past steps where there are any)",
+        highlight=False,
+    )
     return 0
 
 
@@ -170,12 +193,16 @@ def _report(words: list[str]) -> int:
         raise ValueError(f"store={options['store']} holds no run; start with harness run suite=demo")
     run = next((run for run in runs if run["id"] == options["run"]), None) if options["run"] else runs[-1]
     if run is None:
-        raise ValueError(f"run {options['run']} is not in the store; {nearest(options['run'], [run['id'] for run in runs])}")
+        raise ValueError(
+            f"run {options['run']} is not in the store; {nearest(options['run'], [run['id'] for run in runs])}"
+        )
     if options["format"] == "table":
         paths = _show(run, store, Path(options["report"]), _console())
         print(f"report: {relative(paths['html'][0])}")
     else:
-        for path in write(reading.rows(run, store), reading.facts(run, store), Path(options["report"]), [options["format"]])[options["format"]]:
+        for path in write(
+            reading.rows(run, store), reading.facts(run, store), Path(options["report"]), [options["format"]]
+        )[options["format"]]:
             print(relative(path))
     return 0
 
@@ -194,7 +221,12 @@ def _ls(words: list[str]) -> int:
     steps = Table("key", "step", "MB", "seconds", title="steps")
     for key in store.keys():
         record = store.record(key)
-        steps.add_row(key[:12], record["title"], f"{folder_bytes(store.folder(key)) / 1e6:.1f}", f"{record['cost']['seconds']:.1f}")
+        steps.add_row(
+            key[:12],
+            record["title"],
+            f"{folder_bytes(store.folder(key)) / 1e6:.1f}",
+            f"{record['cost']['seconds']:.1f}",
+        )
     console.print(runs, steps)
     return 0
 
@@ -208,10 +240,22 @@ def _methods(words: list[str]) -> int:
     console = _console()
     table = Table("method", "removes", "needs", "source", "fields", title="methods")
     for name, kind in sorted(registry.methods().items()):
-        fields = ", ".join(f"{field}={'?' if info.is_required() else info.default}" for field, info in kind.model_fields.items())
-        table.add_row(name, "parameters" if kind.STRUCTURED and kind.model_fields else "zeros" if kind.model_fields else "nothing", ", ".join(sorted(kind.NEEDS)), kind.SOURCE, fields)
+        fields = ", ".join(
+            f"{field}={'?' if info.is_required() else info.default}" for field, info in kind.model_fields.items()
+        )
+        table.add_row(
+            name,
+            "parameters" if kind.STRUCTURED and kind.model_fields else "zeros" if kind.model_fields else "nothing",
+            ", ".join(sorted(kind.NEEDS)),
+            kind.SOURCE,
+            fields,
+        )
     console.print(table)
-    console.print("quantizers: none, " + ", ".join(f"{name} ({(kind.__doc__ or '').splitlines()[0]})" for name, kind in registry.quantizers().items()), highlight=False)
+    console.print(
+        "quantizers: none, "
+        + ", ".join(f"{name} ({(kind.__doc__ or '').splitlines()[0]})" for name, kind in registry.quantizers().items()),
+        highlight=False,
+    )
     return 0
 
 

@@ -33,11 +33,15 @@ class Compress(Step):
         source = work.checkpoint()
         family = checkpoint.family(source)
         if family not in self.method.FAMILIES:
-            raise ValueError(f"{self.method.NAME} takes {', '.join(sorted(self.method.FAMILIES))} decoders, not {family}")
+            raise ValueError(
+                f"{self.method.NAME} takes {', '.join(sorted(self.method.FAMILIES))} decoders, not {family}"
+            )
         torch.manual_seed(self.seed)
         model = checkpoint.load(source, work.device)
         empty = torch.empty(0, 0, dtype=torch.long)
-        calibration = draw(self.calibration, checkpoint.load_tokenizer(source)) if self.calibration else Calibration(empty)
+        calibration = (
+            draw(self.calibration, checkpoint.load_tokenizer(source)) if self.calibration else Calibration(empty)
+        )
         smaller = self.method.compress(model, calibration)
         store_model(work, smaller, calibration_tokens=calibration.count)
 

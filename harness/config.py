@@ -84,7 +84,9 @@ def compose(words: list[str]) -> RunConfig:
         if not separator:
             errors.append(f"{word!r} is not of the form key=value")
         elif key == "profile" and word.split("=", 1)[1] not in PROFILES:
-            errors.append(f"profile {word.split('=', 1)[1]} is unknown; {layout.nearest(word.split('=', 1)[1], list(PROFILES))}")
+            errors.append(
+                f"profile {word.split('=', 1)[1]} is unknown; {layout.nearest(word.split('=', 1)[1], list(PROFILES))}"
+            )
         elif key.lstrip("+~") not in known and not key.startswith("settings.") and key != "profile":
             errors.append(f"key {key} is unknown; {layout.nearest(key, known)}")
         else:
@@ -159,4 +161,8 @@ def _name_errors(run: RunConfig) -> Iterator[str]:
             yield f"settings.{name}: no such method; {layout.nearest(name, list(registry.methods()))}"
         else:
             allowed = registry.methods()[name].model_fields
-            yield from (f"settings.{name}.{field}: no such field; {layout.nearest(field, list(allowed))}" for field in fields if field not in allowed)
+            yield from (
+                f"settings.{name}.{field}: no such field; {layout.nearest(field, list(allowed))}"
+                for field in fields
+                if field not in allowed
+            )

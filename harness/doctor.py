@@ -27,7 +27,11 @@ def checks(store: Path) -> Iterator[tuple[str, str, bool]]:
     foreign = foreign_packages()
     yield "packages", "; ".join(foreign) or "all four come from this installation", not foreign
     for name, value in environment.environment().items():
-        yield name, value or "unknown", name not in ("torch", "transformers", "lm-eval", "torchao", "pymoo") or value != "absent"
+        yield (
+            name,
+            value or "unknown",
+            name not in ("torch", "transformers", "lm-eval", "torchao", "pymoo") or value != "absent",
+        )
     yield "bfloat16", "native" if environment.has_bfloat16() else "not native: dtype=auto is float32", True
     from harness import registry
 
@@ -47,6 +51,11 @@ def run(store: Path, console: Console) -> int:
     """Print every check and return 0 when all are in order, else 1."""
     good = True
     for what, finding, fine in checks(store):
-        console.print(f"{'ok ' if fine else 'BAD'}  {what}: {finding}", highlight=False, style=None if fine else "red", soft_wrap=True)
+        console.print(
+            f"{'ok ' if fine else 'BAD'}  {what}: {finding}",
+            highlight=False,
+            style=None if fine else "red",
+            soft_wrap=True,
+        )
         good = good and fine
     return 0 if good else 1

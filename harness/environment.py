@@ -44,7 +44,11 @@ def accelerators() -> tuple[str, ...]:
     """Return the names of CUDA devices without starting CUDA in this process."""
     try:
         listed = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=10, check=True
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return ()
@@ -61,7 +65,9 @@ def commit() -> str:
     """Return the commit of the checkout this code runs from, or "" when installed."""
     folder = Path(__file__).resolve().parent
     try:
-        asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+        asked = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=10, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     return asked.stdout.strip()
@@ -94,7 +100,14 @@ def environment() -> dict[str, str]:
 @cache
 def fingerprint() -> str:
     """Return 16 hex digits for this hardware, thread count and torch; speeds of different ones are never compared."""
-    parts = [cpu_model(), len(os.sched_getaffinity(0)), round(psutil.virtual_memory().total / 2**30), accelerators(), threads(), version("torch")]
+    parts = [
+        cpu_model(),
+        len(os.sched_getaffinity(0)),
+        round(psutil.virtual_memory().total / 2**30),
+        accelerators(),
+        threads(),
+        version("torch"),
+    ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

@@ -17,7 +17,7 @@ from harness.models.source import Import, resolve
 from harness.pruning.budget import check_budget
 from harness.pruning.unstructured import expands
 from harness.quantize import Quantize
-from harness.spec import CalibrationSpec, Method, Node, Setup
+from harness.spec import CalibrationSpec, Method, Node, Setup, TaskSpec
 from harness.store import Store
 
 BACKWARD = 3.2  # of a forward pass, that a training pass takes
@@ -70,7 +70,8 @@ def build(run: RunConfig) -> Plan:
     errors: list[str] = []
     notices: list[str] = []
     suite = suites.read(run.suite)
-    tasks = search = ()
+    tasks: tuple[TaskSpec, ...] = ()
+    search: tuple[TaskSpec, ...] = ()
     texts: dict[str, Any] = {}
     source = None
     try:
@@ -96,8 +97,12 @@ def build(run: RunConfig) -> Plan:
     if errors or source is None:
         raise ConfigErrors(errors)
     dense = Node(Import(source=source, dtype=run.resolved_dtype, seed=run.seed))  # type: ignore[arg-type]
-    calibration = CalibrationSpec(source=texts["calibration"], samples=run.calibration.samples, length=run.calibration.length, seed=run.seed)
-    setup = Setup(calibration=calibration, training=texts["training"], search_tasks=search, report_tasks=tasks, seed=run.seed)
+    calibration = CalibrationSpec(
+        source=texts["calibration"], samples=run.calibration.samples, length=run.calibration.length, seed=run.seed
+    )
+    setup = Setup(
+        calibration=calibration, training=texts["training"], search_tasks=search, report_tasks=tasks, seed=run.seed
+    )
     variants: list[Variant] = []
     for recipe in dict.fromkeys(["dense", *run.methods]):
         try:
@@ -116,11 +121,17 @@ def _variants(run: RunConfig, recipe: str, dense: Node, setup: Setup) -> Iterato
         methods = []
         for index, (kind, fields) in enumerate(parts):
             takes = budget is not None and index == open_parts[0]
-            methods.append(registry.build(kind, {**fields, **({"budget": check_budget(budget)} if takes and budget is not None else {})}))
+            methods.append(
+                registry.build(
+                    kind, {**fields, **({"budget": check_budget(budget)} if takes and budget is not None else {})}
+                )
+            )
         checkpoint = dense
         for index, method in enumerate(methods):
             if index and not method.FOLLOWS:
-                raise ValueError(f"{recipe}: {method.NAME} starts from the dense model and cannot follow another method")
+                raise ValueError(
+                    f"{recipe}: {method.NAME} starts from the dense model and cannot follow another method"
+                )
             for step in method.stages(setup):
                 checkpoint = Node(step, checkpoint)
         label = recipe if budget is None else f"{recipe}@{budget:g}"
@@ -128,9 +139,14 @@ def _variants(run: RunConfig, recipe: str, dense: Node, setup: Setup) -> Iterato
             quantizer = registry.quantizer(name)
             final = Node(Quantize(quantizer=quantizer), checkpoint) if quantizer else checkpoint
             yield Variant(
-                name=label + (f"+{name}" if quantizer else ""), recipe=recipe, method="+".join(method.NAME for method in methods),
-                budget=budget if budget is not None else _own_budget(methods), quantizer=name,
-                simulated=any(not method.STRUCTURED for method in methods), checkpoint=final, measures=_measures(run, setup, final, dense),
+                name=label + (f"+{name}" if quantizer else ""),
+                recipe=recipe,
+                method="+".join(method.NAME for method in methods),
+                budget=budget if budget is not None else _own_budget(methods),
+                quantizer=name,
+                simulated=any(not method.STRUCTURED for method in methods),
+                checkpoint=final,
+                measures=_measures(run, setup, final, dense),
             )
 
 
@@ -147,8 +163,11 @@ def _measures(run: RunConfig, setup: Setup, final: Node, dense: Node) -> dict[st
     }
     if run.measure.speed:
         speed = Speed(
-            fingerprint=fingerprint, rounds=run.measure.rounds, prompt_tokens=run.measure.prompt_tokens,
-            generate_tokens=run.measure.generate_tokens, batches=run.measure.batches,
+            fingerprint=fingerprint,
+            rounds=run.measure.rounds,
+            prompt_tokens=run.measure.prompt_tokens,
+            generate_tokens=run.measure.generate_tokens,
+            batches=run.measure.batches,
         )
         found["speed"] = Node(speed, final, needs=(dense,))
     return found

@@ -29,7 +29,9 @@ def report(fraction: float, text: str = "") -> None:
         _listener(min(max(fraction, 0.0), 1.0), text)
 
 
-def track(items: Iterable[T], text: str = "", *, total: int | None = None, start: float = 0.0, end: float = 1.0) -> Iterator[T]:
+def track(
+    items: Iterable[T], text: str = "", *, total: int | None = None, start: float = 0.0, end: float = 1.0
+) -> Iterator[T]:
     """Yield `items`, reporting progress from `start` to `end`."""
     count = total if total is not None else len(items) if isinstance(items, Sized) else 0
     for index, item in enumerate(items):

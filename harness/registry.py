@@ -34,7 +34,12 @@ def quantizers() -> dict[str, type[Quantizer]]:
 def _found(package: str, group: str, kind: type[T]) -> dict[str, type[T]]:
     place = importlib.import_module(package)
     modules = [importlib.import_module(f"{package}.{info.name}") for info in pkgutil.iter_modules(place.__path__)]
-    classes = [value for module in modules for value in vars(module).values() if _is(value, kind) and value.__module__ == module.__name__]
+    classes = [
+        value
+        for module in modules
+        for value in vars(module).values()
+        if _is(value, kind) and value.__module__ == module.__name__
+    ]
     classes += [entry.load() for entry in importlib.metadata.entry_points(group=group)]
     found: dict[str, type[T]] = {}
     for item in classes:
@@ -65,7 +70,10 @@ def build(kind: type[Method], fields: dict[str, Any]) -> Method:
     try:
         return kind(**fields)
     except ValidationError as error:
-        lines = [f"method {kind.NAME}: {'.'.join(map(str, item['loc'])) or 'fields'}: {item['msg']}" for item in error.errors()]
+        lines = [
+            f"method {kind.NAME}: {'.'.join(map(str, item['loc'])) or 'fields'}: {item['msg']}"
+            for item in error.errors()
+        ]
         raise ValueError("\n".join(lines)) from None
 
 
@@ -84,7 +92,12 @@ def call(text: str) -> tuple[str, dict[str, Any]]:
         tree = ast.parse(text.strip(), mode="eval").body
         if isinstance(tree, ast.Name):
             return tree.id, {}
-        if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and not tree.args and all(word.arg for word in tree.keywords):
+        if (
+            isinstance(tree, ast.Call)
+            and isinstance(tree.func, ast.Name)
+            and not tree.args
+            and all(word.arg for word in tree.keywords)
+        ):
             return tree.func.id, {str(word.arg): ast.literal_eval(word.value) for word in tree.keywords}
     except (SyntaxError, ValueError):
         pass

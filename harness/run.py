@@ -54,7 +54,9 @@ def execute(plan: Plan, store: Store, watch: Watch) -> Summary:
     summary.stored = len(nodes) - len(pending)
     rate = planning.machine_rate(plan.run.resolved_dtype) if pending else 1.0
     past = planning.history(store)
-    expected = {node.key: planning.estimate(node, planning.model_parameters(plan, store), rate, past) for node in pending}
+    expected = {
+        node.key: planning.estimate(node, planning.model_parameters(plan, store), rate, past) for node in pending
+    }
     total, spent, planned = len(pending), 1.0, 1.0
     by_key = {node.key: node for node in nodes}
     while pending:
@@ -102,7 +104,9 @@ def _small_damage(store: Store, key: str) -> bool:
 
     files = store.record(key)["files"]
     return any(
-        sha256_file(store.folder(key) / name) != entry["sha256"] for name, entry in files.items() if not name.endswith(".safetensors")
+        sha256_file(store.folder(key) / name) != entry["sha256"]
+        for name, entry in files.items()
+        if not name.endswith(".safetensors")
     )
 
 
@@ -118,8 +122,12 @@ def _next_group(pending: list[Node], store: Store, summary: Summary) -> list[Nod
     if not isinstance(node.step, Speed):
         return [node]
     ready = [
-        other for other in pending
-        if isinstance(other.step, Speed) and other.step == node.step and other.needs == node.needs and all(store.has(key) for key in _before(other))
+        other
+        for other in pending
+        if isinstance(other.step, Speed)
+        and other.step == node.step
+        and other.needs == node.needs
+        and all(store.has(key) for key in _before(other))
     ]
     sizes = [(other.key, _model_bytes(other, store)) for other in ready]
     dense = folder_bytes(store.folder(node.needs[0].key) / CHECKPOINT)
@@ -151,8 +159,13 @@ def record(plan: Plan, store: Store, started: float, command: str, summary: Summ
         "skipped": summary.skipped,
         "variants": [
             {
-                "name": variant.name, "recipe": variant.recipe, "method": variant.method, "budget": variant.budget,
-                "quantizer": variant.quantizer, "simulated": variant.simulated, "chain": [node.key for node in variant.chain()],
+                "name": variant.name,
+                "recipe": variant.recipe,
+                "method": variant.method,
+                "budget": variant.budget,
+                "quantizer": variant.quantizer,
+                "simulated": variant.simulated,
+                "chain": [node.key for node in variant.chain()],
                 "measures": {kind: node.key for kind, node in variant.measures.items()},
             }
             for variant in plan.variants

@@ -142,7 +142,11 @@ class Method(Spec):
         """Return the steps of this method in order; most methods are one."""
         from harness.compress import Compress
 
-        return (Compress(method=self, calibration=setup.calibration if "calibration" in self.NEEDS else None, seed=setup.seed),)
+        return (
+            Compress(
+                method=self, calibration=setup.calibration if "calibration" in self.NEEDS else None, seed=setup.seed
+            ),
+        )
 
 
 class Quantizer(Spec):

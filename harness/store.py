@@ -62,7 +62,9 @@ class Store:
             probe.write_bytes(b"x")
             probe.unlink()
         except OSError as error:
-            raise ValueError(f"store={self.root} cannot be written: {error.strerror or error}; choose another with store=FOLDER") from None
+            raise ValueError(
+                f"store={self.root} cannot be written: {error.strerror or error}; choose another with store=FOLDER"
+            ) from None
 
     def folder(self, key: str) -> Path:
         return self.root / "steps" / key
@@ -154,7 +156,9 @@ class Store:
 
     def fail(self, key: str, reason: str, **facts: Any) -> None:
         """Record why a step failed; the next run tries it again."""
-        write_json(self.root / "failures" / f"{key}.json", {"key": key, "reason": reason, "log": str(self.log(key)), **facts})
+        write_json(
+            self.root / "failures" / f"{key}.json", {"key": key, "reason": reason, "log": str(self.log(key)), **facts}
+        )
 
     def failure(self, key: str) -> dict[str, Any] | None:
         path = self.root / "failures" / f"{key}.json"
@@ -176,7 +180,10 @@ class Store:
 
     def runs(self) -> list[dict[str, Any]]:
         """Return the recorded runs, oldest first."""
-        return sorted((json.loads(path.read_text()) for path in (self.root / "runs").glob("*.json")), key=lambda run: run["started"])
+        return sorted(
+            (json.loads(path.read_text()) for path in (self.root / "runs").glob("*.json")),
+            key=lambda run: run["started"],
+        )
 
 
 def _size(path: Path) -> int:

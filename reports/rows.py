@@ -30,18 +30,30 @@ def facts(run: dict[str, Any], store: Store) -> Facts:
     """Return what a report says about the run as a whole."""
     config = run["config"]
     return {
-        "model": config["model"], "suite": config["suite"], "limit": config["limit"], "seed": config["seed"], "dtype": run["dtype"],
-        "profile": config["profile"], "scorer": config["scorer"],
+        "model": config["model"],
+        "suite": config["suite"],
+        "limit": config["limit"],
+        "seed": config["seed"],
+        "dtype": run["dtype"],
+        "profile": config["profile"],
+        "scorer": config["scorer"],
         "tasks": [{"name": name, "metric": metric} for name, metric in run["metrics"].items()],
-        "environment": run["environment"], "command": run["command"],
+        "environment": run["environment"],
+        "command": run["command"],
         "generated": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run["started"] + run["seconds"])),
-        "loss_curves": dict(_curves(run, store)), "search": _search(run, store),
+        "loss_curves": dict(_curves(run, store)),
+        "search": _search(run, store),
     }
 
 
 def _row(variant: dict[str, Any], run: dict[str, Any], store: Store) -> Row:
     row: Row = {name: variant[name] for name in ("method", "budget", "quantizer", "simulated", "recipe")}
-    row |= {"variant": variant["name"], "checkpoint": str(store.folder(variant["chain"][-1]) / "checkpoint"), "status": "ok", "reason": ""}
+    row |= {
+        "variant": variant["name"],
+        "checkpoint": str(store.folder(variant["chain"][-1]) / "checkpoint"),
+        "status": "ok",
+        "reason": "",
+    }
     missing = [key for key in (*variant["chain"], *variant["measures"].values()) if not store.has(key)]
     if missing:
         failure = next((kept for key in missing if (kept := store.failure(key))), None)
@@ -59,16 +71,26 @@ def _row(variant: dict[str, Any], run: dict[str, Any], store: Store) -> Row:
     if "speed" in measures:
         row |= _speed(measures["speed"])
     if "evaluate" in measures:
-        row |= {f"{task}.{name}": value for task, found in measures["evaluate"]["tasks"].items() for name, value in found.items()}
+        row |= {
+            f"{task}.{name}": value
+            for task, found in measures["evaluate"]["tasks"].items()
+            for name, value in found.items()
+        }
         record = store.record(variant["measures"]["evaluate"])
-        row |= {"evaluation_seconds": record["cost"]["seconds"], "evaluation_cpu_seconds": record["cost"]["cpu_seconds"]}
+        row |= {
+            "evaluation_seconds": record["cost"]["seconds"],
+            "evaluation_cpu_seconds": record["cost"]["cpu_seconds"],
+        }
     return row
 
 
 def _cost(chain: list[dict[str, Any]]) -> Row:
     made = [record for record in chain if record["kind"] in MADE]
     total: Row = {name: sum(record["cost"][name] for record in made) for name in ("seconds", "cpu_seconds")}
-    total |= {name: sum(record["result"].get(name) or 0 for record in made) for name in ("calibration_tokens", "training_tokens")}
+    total |= {
+        name: sum(record["result"].get(name) or 0 for record in made)
+        for name in ("calibration_tokens", "training_tokens")
+    }
     total["compression_peak_memory_bytes"] = max((record["cost"]["peak_memory_bytes"] for record in made), default=None)
     total["search_evaluations"] = sum(record["result"].get("evaluations") or 0 for record in made)
     return total
@@ -87,7 +109,9 @@ def _speed(result: dict[str, Any]) -> Row:
 def _averages(found: list[Row], run: dict[str, Any], store: Store) -> None:
     """Add the mean over tasks of their headline metrics and its paired difference to dense, with bootstrap intervals."""
     tasks = {name: metric for name, metric in run["metrics"].items() if not metric.endswith("perplexity")}
-    scored = [(row, items) for row, variant in zip(found, run["variants"], strict=True) if (items := _items(variant, store))]
+    scored = [
+        (row, items) for row, variant in zip(found, run["variants"], strict=True) if (items := _items(variant, store))
+    ]
     if not tasks or not scored:
         return
     for row, _ in scored:
@@ -103,7 +127,10 @@ def _averages(found: list[Row], run: dict[str, Any], store: Store) -> None:
         sample = bootstrap_means(hits, np.array([item["cluster"] for item in table[0]]))
         draws = sample if draws.size == 0 else draws + sample
     draws = draws / len(tasks)  # (draws, variants)
-    dense = next((index for index, (row, _) in enumerate(scored) if row["method"] == "dense" and row["quantizer"] == "none"), None)
+    dense = next(
+        (index for index, (row, _) in enumerate(scored) if row["method"] == "dense" and row["quantizer"] == "none"),
+        None,
+    )
     for index, (row, _) in enumerate(scored):
         row["average"] = float(np.mean([row[f"{name}.{metric}"] for name, metric in tasks.items()]))
         row["average_low"], row["average_high"] = interval(draws[:, index])
@@ -122,7 +149,11 @@ def recomputed(run: dict[str, Any], store: Store) -> dict[str, dict[str, dict[st
     result = {}
     for variant in run["variants"]:
         items = _items(variant, store)
-        result[variant["name"]] = {name: scores([item for item in items if item["task"] == name], metric) for name, metric in run["metrics"].items() if items}
+        result[variant["name"]] = {
+            name: scores([item for item in items if item["task"] == name], metric)
+            for name, metric in run["metrics"].items()
+            if items
+        }
     return result
 
 
@@ -142,7 +173,10 @@ def _search(run: dict[str, Any], store: Store) -> list[dict[str, Any]] | None:
             if path.is_file():
                 records = json.loads(path.read_text())
                 return [
-                    {"label": f"{sum(width > 0 for width in record['architecture'])} layers", **{name: record[name] for name in ("parameters", "fitness", "accuracy", "seed")}}
+                    {
+                        "label": f"{sum(width > 0 for width in record['architecture'])} layers",
+                        **{name: record[name] for name in ("parameters", "fitness", "accuracy", "seed")},
+                    }
                     for record in records
                 ]
     return None

@@ -19,10 +19,29 @@ TOKENS = torch.randint(2, 258, (6, 32), generator=torch.Generator().manual_seed(
 def test_magnitude_keeps_the_largest_weights_of_each_matrix():
     model, _ = build()
     before = [linear.weight.clone() for layer in layers(model) for _, linear in linears(layer)]
-    after = [linear.weight for layer in layers(Magnitude(sparsity=0.4).compress(model, Calibration(TOKENS))) for _, linear in linears(layer)]
+    after = [
+        linear.weight
+        for layer in layers(Magnitude(sparsity=0.4).compress(model, Calibration(TOKENS)))
+        for _, linear in linears(layer)
+    ]
     for old, new in zip(before, after, strict=True):
         threshold = old.abs().flatten().sort().values[int(old.numel() * 0.4)]
         assert torch.equal(new, torch.where(old.abs() >= threshold, old, 0.0))
+
+
+def projection_inputs(model, layer) -> dict[str, list[torch.Tensor]]:
+    """Return what each projection of a layer receives in a plain forward pass of the whole model."""
+    inputs: dict[str, list[torch.Tensor]] = {}
+
+    def remember(name):
+        return lambda _, args: inputs.setdefault(name, []).append(args[0].detach().reshape(-1, args[0].shape[-1]))
+
+    hooks = [linear.register_forward_pre_hook(remember(name)) for name, linear in linears(layer)]
+    with torch.no_grad():
+        model(TOKENS)
+    for hook in hooks:
+        hook.remove()
+    return inputs
 
 
 def test_wanda_prunes_by_weight_times_input_norm_within_rows_layer_after_layer():
@@ -30,15 +49,7 @@ def test_wanda_prunes_by_weight_times_input_norm_within_rows_layer_after_layer()
     model, _ = build()
     expected, _ = build()
     for layer in layers(expected):
-        inputs: dict[str, list[torch.Tensor]] = {}
-        hooks = [
-            linear.register_forward_pre_hook(lambda _, args, name=name: inputs.setdefault(name, []).append(args[0].detach().reshape(-1, args[0].shape[-1])))
-            for name, linear in linears(layer)
-        ]
-        with torch.no_grad():
-            expected(TOKENS)
-        for hook in hooks:
-            hook.remove()
+        inputs = projection_inputs(expected, layer)
         for name, linear in linears(layer):
             norms = torch.cat(inputs[name]).norm(dim=0)
             score = linear.weight.detach().abs() * norms[None, :]
@@ -74,7 +85,10 @@ def test_shortgpt_without_exact_drops_whole_layers_of_least_influence():
     budget = 1 - 2 * shapes[0].parameters / dense
     kept_weights = [layers(model)[index].mlp.up_proj.weight.clone() for index in range(6) if index not in order[:2]]
     shorter = ShortGPT(budget=budget, exact=False).compress(model, Calibration(TOKENS))
-    assert all(torch.equal(layer.mlp.up_proj.weight, weight) for layer, weight in zip(layers(shorter), kept_weights, strict=True))
+    assert all(
+        torch.equal(layer.mlp.up_proj.weight, weight)
+        for layer, weight in zip(layers(shorter), kept_weights, strict=True)
+    )
 
 
 def test_llm_pruner_sums_first_order_effects_over_coupled_weights():

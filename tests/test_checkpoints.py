@@ -21,8 +21,18 @@ from harness.pruning.extraction import Keep, extract, whole
 from harness.quantizers.int8 import Int8
 
 SIZES = {
-    "vocab_size": 258, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 4,
-    "head_dim": 8, "max_position_embeddings": 256, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1, "initializer_range": 0.1,
+    "vocab_size": 258,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 8,
+    "max_position_embeddings": 256,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 1,
+    "initializer_range": 0.1,
 }
 FAMILIES = {
     "llama": (LlamaForCausalLM, LlamaConfig),
@@ -30,10 +40,17 @@ FAMILIES = {
     "qwen2": (Qwen2ForCausalLM, Qwen2Config),
     "qwen3": (Qwen3ForCausalLM, Qwen3Config),
 }
-MIXED = [Keep(0), Keep(1, torch.tensor([0, 2, 3]), torch.arange(50)), Keep(3, torch.tensor([1]), torch.tensor([4, 9, 90]))]
+MIXED = [
+    Keep(0),
+    Keep(1, torch.tensor([0, 2, 3]), torch.arange(50)),
+    Keep(3, torch.tensor([1]), torch.tensor([4, 9, 90])),
+]
 
 
-@pytest.fixture(params=[(family, tied) for family in FAMILIES for tied in (True, False)], ids=lambda value: f"{value[0]}-{'tied' if value[1] else 'untied'}")
+@pytest.fixture(
+    params=[(family, tied) for family in FAMILIES for tied in (True, False)],
+    ids=lambda value: f"{value[0]}-{'tied' if value[1] else 'untied'}",
+)
 def model(request):
     family, tied = request.param
     causal, config = FAMILIES[family]
@@ -72,7 +89,10 @@ def test_depth_only_results_stay_of_the_models_own_class(model):
 def test_cached_generation_equals_uncached(model, tokens):
     smaller = extract(model, MIXED)
     mask = torch.ones_like(tokens)
-    made = [smaller.generate(tokens, attention_mask=mask, max_new_tokens=6, do_sample=False, use_cache=use) for use in (True, False)]
+    made = [
+        smaller.generate(tokens, attention_mask=mask, max_new_tokens=6, do_sample=False, use_cache=use)
+        for use in (True, False)
+    ]
     assert torch.equal(*made)
 
 
@@ -107,4 +127,7 @@ def test_the_saved_folder_describes_itself(model, tmp_path, tiny_folder):
     checkpoint.save(extract(model, MIXED), tmp_path / "saved", tiny_folder)
     assert (tmp_path / "saved" / "per_layer.py").is_file()
     assert checkpoint.family(tmp_path / "saved") == model.config.model_type
-    assert checkpoint.load_tokenizer(tmp_path / "saved")("abc").input_ids == checkpoint.load_tokenizer(tiny_folder)("abc").input_ids
+    assert (
+        checkpoint.load_tokenizer(tmp_path / "saved")("abc").input_ids
+        == checkpoint.load_tokenizer(tiny_folder)("abc").input_ids
+    )

@@ -7,13 +7,17 @@ import torch
 
 from harness import registry
 from harness.data.calibration import Calibration
+from harness.measures.size import nonzero_count
 from harness.models import checkpoint
 from harness.models.random_llama import build
 from harness.pruning.anatomy import layers, linears, parameter_count
 from harness.pruning.budget import TOLERANCE
-from harness.measures.size import nonzero_count
 
-ONE_STEP = sorted(name for name, kind in registry.methods().items() if "compress" in vars(kind) or any("compress" in vars(base) for base in kind.__mro__[1:3]))
+ONE_STEP = sorted(
+    name
+    for name, kind in registry.methods().items()
+    if "compress" in vars(kind) or any("compress" in vars(base) for base in kind.__mro__[1:3])
+)
 WITH_BUDGET = [name for name in ONE_STEP if "budget" in registry.methods()[name].model_fields and name != "nas"]
 
 
@@ -65,7 +69,9 @@ def test_the_result_reloads_bit_exact(name, tmp_path, tiny_folder):
 @pytest.mark.parametrize("name", WITH_BUDGET)
 def test_dtype_hooks_and_gradients_are_left_as_they_were(name):
     model, _ = build()
-    smaller = registry.build(registry.methods()[name], {"budget": 0.8}).compress(model.to(torch.bfloat16), calibration())
+    smaller = registry.build(registry.methods()[name], {"budget": 0.8}).compress(
+        model.to(torch.bfloat16), calibration()
+    )
     assert {weight.dtype for weight in smaller.parameters()} == {torch.bfloat16}
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in smaller.modules())
     assert all(weight.grad is None for weight in smaller.parameters())

@@ -61,7 +61,10 @@ def test_a_sub_network_generates_with_its_cache_as_without(tiny, space):
     with Elastic(model) as elastic:
         elastic.activate(space.decode([2, 1, 2, 3, 4, 5, 6]))
         mask = torch.ones_like(TOKENS)
-        made = [model.generate(TOKENS, attention_mask=mask, max_new_tokens=5, do_sample=False, use_cache=use) for use in (True, False)]
+        made = [
+            model.generate(TOKENS, attention_mask=mask, max_new_tokens=5, do_sample=False, use_cache=use)
+            for use in (True, False)
+        ]
     assert torch.equal(*made)
 
 
@@ -108,7 +111,9 @@ def test_snapping_meets_the_budget(space, budget):
         snapped = space.snap(architecture, target)
         kept = all((one == 0) == (other == 0) for one, other in zip(architecture, snapped, strict=True))
         assert kept, "snapping must not change which layers are there"
-        reachable = space.parameters(tuple(shape.width if width else 0 for shape, width in zip(space.shapes, architecture, strict=True)))
+        reachable = space.parameters(
+            tuple(shape.width if width else 0 for shape, width in zip(space.shapes, architecture, strict=True))
+        )
         if reachable >= target:
             unit = space.unit(0) * space.shapes[0].channel_parameters
             assert abs(space.parameters(snapped) - target) <= unit / 2 + 1
@@ -118,7 +123,9 @@ def test_the_middle_control_keeps_edges_whole(space):
     middle = middle_layers(6)
     architecture = pick.snap_middle(space, middle, 0.85 * space.dense)
     assert all(width == 160 for index, width in enumerate(architecture) if index not in middle)
-    assert abs(space.parameters(architecture) - 0.85 * space.dense) <= 0.01 * space.dense  # units of 6 channels in a tiny model
+    assert (
+        abs(space.parameters(architecture) - 0.85 * space.dense) <= 0.01 * space.dense
+    )  # units of 6 channels in a tiny model
 
 
 def test_samples_are_spread_over_sizes(space):
@@ -139,7 +146,14 @@ def test_a_killed_search_goes_on_and_repeats_no_candidate(space, tmp_path):
                 if len(calls) == limit:
                     raise KeyboardInterrupt
                 calls.append(architecture)
-                known.add(architecture, {"fitness": -float(sum(architecture)), "parameters": space.parameters(architecture), "seed": seeded})
+                known.add(
+                    architecture,
+                    {
+                        "fitness": -float(sum(architecture)),
+                        "parameters": space.parameters(architecture),
+                        "seed": seeded,
+                    },
+                )
             return known.found[architecture]["fitness"]
 
         explore(space, evaluate, lambda: len(known.found) >= 60, population=12, seed=5)
@@ -147,7 +161,9 @@ def test_a_killed_search_goes_on_and_repeats_no_candidate(space, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         search(25)
-    (tmp_path / "records.jsonl").write_text((tmp_path / "records.jsonl").read_text() + '{"architecture": [1, 2')  # torn by the kill
+    (tmp_path / "records.jsonl").write_text(
+        (tmp_path / "records.jsonl").read_text() + '{"architecture": [1, 2'
+    )  # torn by the kill
     resumed = search(10_000)
     assert len(calls) == len(set(calls)) == 60
     interrupted, calls[:] = list(calls), []
@@ -182,7 +198,14 @@ def _supernet(steps: int) -> training.Supernet:
     from harness.spec import CalibrationSpec, DataSource
 
     source = DataSource(name="demo_instructions")
-    return training.Supernet(calibration=CalibrationSpec(source=source, samples=2, length=16), training=source, steps=steps, batch=2, length=16, learning_rate=1e-3)
+    return training.Supernet(
+        calibration=CalibrationSpec(source=source, samples=2, length=16),
+        training=source,
+        steps=steps,
+        batch=2,
+        length=16,
+        learning_rate=1e-3,
+    )
 
 
 def _fail_after(original, count):

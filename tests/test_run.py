@@ -21,9 +21,21 @@ from harness.store import Store
 from reports import rows as reading
 
 QUICK = [
-    "suite=demo", "model=random-llama", "limit=2", "dtype=float32", "measure.rounds=2", "measure.batches=[1]", "measure.prompt_tokens=8", "measure.generate_tokens=2",
-    "calibration.samples=4", "calibration.length=32", "settings.nas.training_steps=4", "settings.nas.evaluations=24", "settings.nas.search_items=2",
-    "settings.nas.length=32", "settings.nas.finalists=2",
+    "suite=demo",
+    "model=random-llama",
+    "limit=2",
+    "dtype=float32",
+    "measure.rounds=2",
+    "measure.batches=[1]",
+    "measure.prompt_tokens=8",
+    "measure.generate_tokens=2",
+    "calibration.samples=4",
+    "calibration.length=32",
+    "settings.nas.training_steps=4",
+    "settings.nas.evaluations=24",
+    "settings.nas.search_items=2",
+    "settings.nas.length=32",
+    "settings.nas.finalists=2",
 ]
 
 
@@ -59,7 +71,17 @@ def test_every_variant_is_a_complete_row(everything):
     assert not summary.skipped
     assert [row["status"] for row in rows] == ["ok"] * len(made.variants)
     for row in rows:
-        for name in ("parameters", "nonzero_parameters", "bytes_on_disk", "prefill_ratio", "decode_ratio", "peak_memory_bytes", "average", "demo_piqa.acc", "demo_piqa.stderr"):
+        for name in (
+            "parameters",
+            "nonzero_parameters",
+            "bytes_on_disk",
+            "prefill_ratio",
+            "decode_ratio",
+            "peak_memory_bytes",
+            "average",
+            "demo_piqa.acc",
+            "demo_piqa.stderr",
+        ):
             assert row[name] is not None, (row["variant"], name)
 
 
@@ -105,15 +127,35 @@ def test_report_formats_are_written_without_running_anything(everything, capsys)
     from harness.cli import main
 
     folder, *_ = everything
-    for kind, file in (("json", "report.json"), ("csv", "report.csv"), ("html", "report.html"), ("markdown", "report.md"), ("plot", "pareto.png")):
+    for kind, file in (
+        ("json", "report.json"),
+        ("csv", "report.csv"),
+        ("html", "report.html"),
+        ("markdown", "report.md"),
+        ("plot", "pareto.png"),
+    ):
         assert main(["report", f"store={folder / 'store'}", f"report={folder / 'out'}", f"format={kind}"]) == 0
         assert file in capsys.readouterr().out
     listed = json.loads((folder / "out" / "report.json").read_text())
     found = listed["rows"] if isinstance(listed, dict) else listed
     header = next(csv.reader((folder / "out" / "report.csv").open()))
-    wanted = ["variant", "checkpoint", "method", "budget", "quantizer", "parameters", "nonzero_parameters", "bytes_on_disk", "prefill_ratio", "decode_ratio", "peak_memory_bytes"]
+    wanted = [
+        "variant",
+        "checkpoint",
+        "method",
+        "budget",
+        "quantizer",
+        "parameters",
+        "nonzero_parameters",
+        "bytes_on_disk",
+        "prefill_ratio",
+        "decode_ratio",
+        "peak_memory_bytes",
+    ]
     assert header[: len(wanted)] == wanted
-    assert {*wanted, "demo_boolq.acc", "demo_boolq.acc_norm", "demo_boolq.stderr", "simulated", "status"} <= set(found[0])
+    assert {*wanted, "demo_boolq.acc", "demo_boolq.acc_norm", "demo_boolq.stderr", "simulated", "status"} <= set(
+        found[0]
+    )
 
 
 def test_a_failing_step_becomes_a_row_with_its_reason_and_the_rest_goes_on(tmp_path):
@@ -130,7 +172,9 @@ def test_a_failing_step_becomes_a_row_with_its_reason_and_the_rest_goes_on(tmp_p
 def test_the_exit_code_and_last_lines_tell_of_a_failure(tmp_path, capsys):
     from harness.cli import main
 
-    code = main(["run", *words(tmp_path, "methods=['llm_pruner(budget=0.06)']", "quantizers=[none]", "measure.speed=false")])
+    code = main(
+        ["run", *words(tmp_path, "methods=['llm_pruner(budget=0.06)']", "quantizers=[none]", "measure.speed=false")]
+    )
     assert code == 1
     assert "cannot meet budget=0.06" in "".join(capsys.readouterr().out.split("\n")[-8:])
 
@@ -204,7 +248,10 @@ def test_equal_weights_have_equal_keys_wherever_they_lie(tmp_path, tiny_folder):
     import shutil
 
     shutil.copytree(tiny_folder, tmp_path / "elsewhere")
-    made = [planned(tmp_path, f"model={folder}", "methods=[wanda]")[0].variants[-1].checkpoint.key for folder in (tiny_folder, tmp_path / "elsewhere")]
+    made = [
+        planned(tmp_path, f"model={folder}", "methods=[wanda]")[0].variants[-1].checkpoint.key
+        for folder in (tiny_folder, tmp_path / "elsewhere")
+    ]
     assert made[0] == made[1]
 
 
@@ -224,7 +271,11 @@ def test_every_field_and_the_version_enter_the_key(monkeypatch):
 
     base = Node(Compress(method=Wanda(sparsity=0.5)))
     assert base.key == Node(Compress(method=Wanda(sparsity=0.5))).key
-    others = [Compress(method=Wanda(sparsity=0.4)), Compress(method=Wanda(pattern="2:4")), Compress(method=Wanda(sparsity=0.5), seed=1)]
+    others = [
+        Compress(method=Wanda(sparsity=0.4)),
+        Compress(method=Wanda(pattern="2:4")),
+        Compress(method=Wanda(sparsity=0.5), seed=1),
+    ]
     assert len({base.key, *(Node(step).key for step in others)}) == 4
     assert Node(base.step, parent=Node(others[0])).key != base.key
     before = base.key
@@ -233,7 +284,10 @@ def test_every_field_and_the_version_enter_the_key(monkeypatch):
 
 
 def test_the_place_of_a_model_does_not_enter_its_key():
-    assert ModelSource(kind="folder", content="a", place="x").fingerprint_fields() == ModelSource(kind="folder", content="a", place="y").fingerprint_fields()
+    assert (
+        ModelSource(kind="folder", content="a", place="x").fingerprint_fields()
+        == ModelSource(kind="folder", content="a", place="y").fingerprint_fields()
+    )
 
 
 def test_speeds_of_another_machine_are_measured_anew(tmp_path, monkeypatch):
@@ -247,7 +301,10 @@ def test_speeds_of_another_machine_are_measured_anew(tmp_path, monkeypatch):
 
 def test_recipes_that_begin_alike_share_steps(tmp_path):
     made, _ = planned(tmp_path, "methods=[shortgpt,'shortgpt+wanda(sparsity=0.5)']", "quantizers=[none]")
-    alone, sequence = (next(variant for variant in made.variants if variant.recipe == recipe) for recipe in ("shortgpt", "shortgpt+wanda(sparsity=0.5)"))
+    alone, sequence = (
+        next(variant for variant in made.variants if variant.recipe == recipe)
+        for recipe in ("shortgpt", "shortgpt+wanda(sparsity=0.5)")
+    )
     assert sequence.checkpoint.parent is not None
     assert sequence.checkpoint.parent.key == alone.checkpoint.key
     assert sequence.simulated

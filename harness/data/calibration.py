@@ -36,7 +36,9 @@ def draw(spec: CalibrationSpec, tokenizer: PreTrainedTokenizerBase) -> Calibrati
         if len(joined) >= spec.tokens:
             break
     if len(joined) < spec.length:
-        raise ValueError(f"calibration text {spec.source.name} has {len(joined)} tokens; one sample needs {spec.length}")
+        raise ValueError(
+            f"calibration text {spec.source.name} has {len(joined)} tokens; one sample needs {spec.length}"
+        )
     stream = torch.tensor(joined)
     windows = stream.numel() // spec.length
     if windows >= spec.samples:
@@ -59,7 +61,12 @@ def training_rows(source: DataSource, tokenizer: PreTrainedTokenizerBase, *, len
     count = len(ids) // length
     if not count:
         raise ValueError(f"training data {source.name} has {len(ids)} tokens, less than one row of {length}")
-    return torch.tensor([ids[: count * length], labels[: count * length]]).view(2, count, length).transpose(0, 1).contiguous()
+    return (
+        torch.tensor([ids[: count * length], labels[: count * length]])
+        .view(2, count, length)
+        .transpose(0, 1)
+        .contiguous()
+    )
 
 
 def batches(data: Tensor, *, size: int, steps: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -26,14 +26,22 @@ class Layout:
 
 def _arc(name: str, train: int, validation: int, test: int) -> Layout:
     files = {split: f"{name}/{split}.jsonl" for split in ("train", "validation", "test")}
-    return Layout(f"arc/{name}.yaml", files, {"train": train, "validation": validation, "test": test}, train="train", evaluate="test")
+    return Layout(
+        f"arc/{name}.yaml",
+        files,
+        {"train": train, "validation": validation, "test": test},
+        train="train",
+        evaluate="test",
+    )
 
 
 TASKS: dict[str, Layout] = {
     "boolq": Layout("super_glue/boolq/default.yaml", {"validation": "boolq/validation.jsonl.gz"}, {"validation": 3270}),
     "piqa": Layout("piqa/piqa.yaml", {"validation": "piqa/validation.jsonl"}, {"validation": 1838}),
     "social_iqa": Layout("siqa/siqa.yaml", {"validation": "social_iqa/validation.jsonl"}, {"validation": 1954}),
-    "hellaswag": Layout("hellaswag/hellaswag.yaml", {"validation": "hellaswag/validation.jsonl.gz"}, {"validation": 10042}),
+    "hellaswag": Layout(
+        "hellaswag/hellaswag.yaml", {"validation": "hellaswag/validation.jsonl.gz"}, {"validation": 10042}
+    ),
     "winogrande": Layout(
         "winogrande/default.yaml",
         {"train": "winogrande/train_l.jsonl.gz", "validation": "winogrande/validation.jsonl"},
@@ -59,7 +67,11 @@ HUB_TEXT = {
     "wikitext2": ("Salesforce/wikitext", "wikitext-2-raw-v1", "train", "text"),
     "alpaca": ("yahma/alpaca-cleaned", None, "train", ""),
 }
-TEXT = {"alpaca": "alpaca/train.jsonl.gz", "wikitext2": "wikitext2_paragraphs/train.jsonl.gz", "demo_instructions": "demo/instructions.jsonl"}
+TEXT = {
+    "alpaca": "alpaca/train.jsonl.gz",
+    "wikitext2": "wikitext2_paragraphs/train.jsonl.gz",
+    "demo_instructions": "demo/instructions.jsonl",
+}
 DEMO_FORMATS = ("boolq", "piqa", "hellaswag", "winogrande", "arc_easy", "arc_challenge", "openbookqa")
 
 
@@ -97,7 +109,10 @@ def local_files(name: str, folder: Path) -> dict[str, Path]:
     found = {split: folder / path for split, path in relative.items() if (folder / path).is_file()}
     if needed not in found:
         expected = f" ({rows[needed]:,} rows)" if needed in rows else ""
-        raise ValueError(f"{name}: data_dir={folder} lacks {relative[needed]}{expected}; export it there, drop data_dir= where the hub is in reach, or use suite=demo")
+        raise ValueError(
+            f"{name}: data_dir={folder} lacks {relative[needed]}{expected}; "
+            "put it there, drop data_dir= where the hub is in reach, or use suite=demo"
+        )
     return found
 
 

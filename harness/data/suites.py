@@ -35,12 +35,18 @@ class Suite(BaseModel):
 
 def known() -> list[str]:
     """Return the names of the shipped suites."""
-    return sorted(path.name.removesuffix(".yaml") for path in resources.files("suites").iterdir() if path.name.endswith(".yaml"))
+    return sorted(
+        path.name.removesuffix(".yaml") for path in resources.files("suites").iterdir() if path.name.endswith(".yaml")
+    )
 
 
 def read(name: str) -> Suite:
     """Return the suite shipped as `name`, or in the file that `name` points to; ValueError says what is wrong."""
-    path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) else Path(str(resources.files("suites") / f"{name}.yaml"))
+    path = (
+        Path(name).expanduser()
+        if name.endswith((".yaml", ".yml"))
+        else Path(str(resources.files("suites") / f"{name}.yaml"))
+    )
     if not path.is_file():
         if name.endswith((".yaml", ".yml")):
             raise ValueError(f"suite={name}: no such file")
@@ -51,12 +57,15 @@ def read(name: str) -> Suite:
         raise ValueError(f"suite file {path}: {error}") from None
 
 
-def sources(suite: Suite, data_dir: Path | None, notices: list[str]) -> tuple[tuple[TaskSpec, ...], tuple[TaskSpec, ...]]:
+def sources(
+    suite: Suite, data_dir: Path | None, notices: list[str]
+) -> tuple[tuple[TaskSpec, ...], tuple[TaskSpec, ...]]:
     """Return report tasks and search tasks with their data found; ValueError lists all data that is missing.
 
     Optional tasks without data are left out, with a line in `notices`.
     """
-    report, errors = [], []
+    report: list[TaskSpec] = []
+    errors: list[str] = []
     for task in suite.tasks:
         try:
             found = layout.source(task.task, data_dir)

@@ -19,7 +19,11 @@ def definition(spec: TaskSpec, split: Split) -> dict[str, Any]:
 
     known = layout(spec.name)
     assert known is not None, spec.name
-    own: dict[str, Any] = {"include": str(Path(lm_eval.tasks.__file__).parent / known.definition), "task": spec.name, "num_fewshot": spec.shots}
+    own: dict[str, Any] = {
+        "include": str(Path(lm_eval.tasks.__file__).parent / known.definition),
+        "task": spec.name,
+        "num_fewshot": spec.shots,
+    }
     if spec.source.folder is not None:
         files = local_files(spec.name, Path(spec.source.folder))
         own |= {

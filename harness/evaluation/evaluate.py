@@ -48,7 +48,11 @@ class Evaluate(Step):
             kept = work.scratch / f"{spec.name}.parquet"
             if not kept.is_file():
                 progress.report(done / len(self.tasks), spec.name)
-                rows = _windows(spec, model, tokenizer, self.limit) if _token_level(spec) else _lm_eval(spec, loaded[spec.name], scorer, self.limit)
+                rows = (
+                    _windows(spec, model, tokenizer, self.limit)
+                    if _token_level(spec)
+                    else _lm_eval(spec, loaded[spec.name], scorer, self.limit)
+                )
                 _write(kept, rows)
             results[spec.name] = _scores(kept, spec.metric)
         progress.report(1.0)
@@ -77,13 +81,27 @@ def _lm_eval(spec: TaskSpec, task: Any, scorer: Any, limit: int | None) -> list[
     samples = found["samples"][spec.name]
     if task.OUTPUT_TYPE == "loglikelihood_rolling":
         return [
-            loss_item(spec.name, sample["doc_id"], digest(sample["arguments"]), -sample["word_perplexity"][0], sample["word_perplexity"][1])
+            loss_item(
+                spec.name,
+                sample["doc_id"],
+                digest(sample["arguments"]),
+                -sample["word_perplexity"][0],
+                sample["word_perplexity"][1],
+            )
             for sample in samples
         ]
     if task.OUTPUT_TYPE != "multiple_choice":
-        raise ValueError(f"task {spec.name} has output type {task.OUTPUT_TYPE}; multiple_choice and loglikelihood_rolling are supported")
+        raise ValueError(
+            f"task {spec.name} has output type {task.OUTPUT_TYPE}; multiple_choice and loglikelihood_rolling are supported"
+        )
     return [
-        choice_item(spec.name, sample, choices=_choices(task, sample), target=_target(task, sample), cluster=query(task, sample["doc"]))
+        choice_item(
+            spec.name,
+            sample,
+            choices=_choices(task, sample),
+            target=_target(task, sample),
+            cluster=query(task, sample["doc"]),
+        )
         for sample in samples
     ]
 

@@ -20,7 +20,10 @@ def windows(documents: list[str], tokenizer: PreTrainedTokenizerBase, length: in
     count = len(ids) // length
     if not count:
         raise ValueError(f"the text has {len(ids)} tokens, less than one window of {length}")
-    return [Request(tuple(ids[start : start + 1]), tuple(ids[start + 1 : start + length])) for start in range(0, count * length, length)]
+    return [
+        Request(tuple(ids[start : start + 1]), tuple(ids[start + 1 : start + length]))
+        for start in range(0, count * length, length)
+    ]
 
 
 def window_losses(model: PreTrainedModel, requests: list[Request]) -> list[float]:

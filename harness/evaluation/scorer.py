@@ -53,7 +53,9 @@ class TreeLM(HFLM):
         super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=16)
         self.batch_tokens = batch_tokens
 
-    def _loglikelihood_tokens(self, requests: list[Any], disable_tqdm: bool = False, override_bs: int | None = None) -> list[tuple[float, bool]]:
+    def _loglikelihood_tokens(
+        self, requests: list[Any], disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[tuple[float, bool]]:
         asked = [cut(context, continuation, self.max_length) for _, context, continuation in requests]
         totals, greedy = score(self.model, pack(asked, budget=self.batch_tokens), len(asked), show=True)
         return list(zip(totals.tolist(), greedy.tolist(), strict=True))

@@ -17,7 +17,9 @@ def bootstrap_means(values: np.ndarray, clusters: np.ndarray, *, draws: int = DR
     groups = int(index.max()) + 1
     sizes = np.bincount(index, minlength=groups).astype(float)
     sums = np.stack([np.bincount(index, weights=row, minlength=groups) for row in values])  # (variants, groups)
-    weights = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(float)  # (draws, groups)
+    weights = (
+        np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(float)
+    )  # (draws, groups)
     return (weights @ sums.T) / (weights @ sizes)[:, None]
 
 
@@ -28,7 +30,9 @@ def interval(draws: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def ratio_interval(numerator: np.ndarray, denominator: np.ndarray, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL) -> tuple[float, float, float]:
+def ratio_interval(
+    numerator: np.ndarray, denominator: np.ndarray, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
+) -> tuple[float, float, float]:
     """Return (median, low, high) of paired ratios (rounds,), the interval by bootstrap over rounds."""
     ratios = numerator / denominator
     picks = np.random.default_rng(seed).integers(0, len(ratios), size=(draws, len(ratios)))

@@ -38,7 +38,9 @@ class Tree:
         """Append a sequence whose first `shared` tokens are those of the sequence added last."""
         nodes = self.paths[-1][1][:shared] if shared else []
         fresh = range(len(self.tokens), len(self.tokens) + len(inputs) - shared)
-        self.branches = self.branches or bool(self.tokens and (not nodes or nodes[-1] + 1 != fresh.start) and len(fresh))
+        self.branches = self.branches or bool(
+            self.tokens and (not nodes or nodes[-1] + 1 != fresh.start) and len(fresh)
+        )
         self.tokens += inputs[shared:]
         self.positions += range(shared, len(inputs))
         self.paths.append((index, [*nodes, *fresh]))
@@ -95,7 +97,8 @@ def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
 def pack(requests: Sequence[Request], *, budget: int = 2048) -> list[Batch]:
     """Return batches of at most `budget` padded tokens (or one tree), longest trees first."""
     trees = sorted(grow(requests), key=lambda tree: -len(tree.tokens))
-    batches, rows = [], []
+    batches: list[Batch] = []
+    rows: list[Tree] = []
     for tree in trees:
         if rows and (len(rows) + 1) * len(rows[0].tokens) > budget:
             batches.append(_batch(rows, requests))
@@ -110,7 +113,9 @@ def _batch(trees: list[Tree], requests: Sequence[Request]) -> Batch:
     positions = torch.zeros(len(trees), nodes, dtype=torch.long)
     branching = any(tree.branches for tree in trees)
     mask = torch.eye(nodes, dtype=torch.bool).repeat(len(trees), 1, 1) if branching else None
-    scored, targets, owners = [], [], []
+    scored: list[int] = []
+    targets: list[int] = []
+    owners: list[int] = []
     for row, tree in enumerate(trees):
         count = len(tree.tokens)
         ids[row, :count] = torch.tensor(tree.tokens)
@@ -129,9 +134,14 @@ def _batch(trees: list[Tree], requests: Sequence[Request]) -> Batch:
 def floor_tokens(requests: Sequence[Request]) -> tuple[int, int]:
     """Return the least work possible: unique token prefixes through the body, and unique scored positions through the head."""
     order = sorted({request.inputs for request in requests})
-    body, previous = 0, ()
+    body = 0
+    previous: tuple[int, ...] = ()
     for inputs in order:
         body += len(inputs) - common_prefix(previous, inputs)
         previous = inputs
-    heads = {request.inputs[: len(request.inputs) - offset] for request in requests for offset in range(len(request.continuation))}
+    heads = {
+        request.inputs[: len(request.inputs) - offset]
+        for request in requests
+        for offset in range(len(request.continuation))
+    }
     return body, len(heads)

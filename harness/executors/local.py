@@ -29,7 +29,9 @@ class Outcome:
     corrupt: str = ""
 
 
-def run_steps(nodes: Sequence[Node], store: Store, device: str, expected: dict[str, float], progress: Callable[[float, str], None]) -> Outcome:
+def run_steps(
+    nodes: Sequence[Node], store: Store, device: str, expected: dict[str, float], progress: Callable[[float, str], None]
+) -> Outcome:
     """Run one step, or several that share a session, and return how it went. The log of the first one's key has the output."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["harness.executors.warm"])
@@ -54,7 +56,9 @@ def run_steps(nodes: Sequence[Node], store: Store, device: str, expected: dict[s
         process.join()
         code = process.exitcode or 0
         if code < 0:
-            reason = f"killed by {signal.Signals(-code).name}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
+            reason = f"killed by {signal.Signals(-code).name}" + (
+                " (out of memory?)" if code == -signal.SIGKILL else ""
+            )
     finally:
         if sys.exc_info()[0] is not None and process.pid is not None:
             process.terminate()
@@ -63,7 +67,9 @@ def run_steps(nodes: Sequence[Node], store: Store, device: str, expected: dict[s
     return Outcome(time.monotonic() - begun, reason, corrupt)
 
 
-def _child(pipe: multiprocessing.connection.Connection, nodes: list[Node], root: str, device: str, expected: dict[str, float]) -> None:
+def _child(
+    pipe: multiprocessing.connection.Connection, nodes: list[Node], root: str, device: str, expected: dict[str, float]
+) -> None:
     from pathlib import Path
 
     from harness import progress
@@ -119,7 +125,9 @@ def perform(nodes: Sequence[Node], store: Store, device: str, expected: dict[str
                 continue
             draft = stack.enter_context(store.draft(node.key))
             before, needs = (tuple(other.key for other in group) for group in (node.ancestors(), node.needs))
-            works.append((node, Work(draft, store.scratch(node.key), store, node.key, before, needs, pick_device(device))))
+            works.append(
+                (node, Work(draft, store.scratch(node.key), store, node.key, before, needs, pick_device(device)))
+            )
         if not works:
             return
         wall, cpu = time.monotonic(), time.process_time()
@@ -133,10 +141,14 @@ def perform(nodes: Sequence[Node], store: Store, device: str, expected: dict[str
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         }
         for node, work in works:
-            store.commit(node.key, work.draft, step_record(node, work.result, cost, environment(), expected.get(node.key)))
+            store.commit(
+                node.key, work.draft, step_record(node, work.result, cost, environment(), expected.get(node.key))
+            )
 
 
-def step_record(node: Node, result: dict[str, Any], cost: dict[str, float], environment: dict[str, str], expected: float | None) -> dict[str, Any]:
+def step_record(
+    node: Node, result: dict[str, Any], cost: dict[str, float], environment: dict[str, str], expected: float | None
+) -> dict[str, Any]:
     """Return what is stored about a step beside its files."""
     return {
         "kind": node.step.KIND,

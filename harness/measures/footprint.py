@@ -37,8 +37,11 @@ class Footprint(Step):
         tokens = torch.arange(self.prompt_tokens)[None] % model.config.vocab_size
         attention = torch.ones_like(tokens)
         model.generate(
-            tokens.to(model.device), attention_mask=attention.to(model.device), max_new_tokens=self.generate_tokens,
-            min_new_tokens=self.generate_tokens, do_sample=False,
+            tokens.to(model.device),
+            attention_mask=attention.to(model.device),
+            max_new_tokens=self.generate_tokens,
+            min_new_tokens=self.generate_tokens,
+            do_sample=False,
         )
         work.result |= {
             "bytes_on_disk": checkpoint.size_on_disk(source),

@@ -22,7 +22,8 @@ class Speed(Step):
     """Prefill and decode throughput at each batch size, as ratios to dense (above 1: faster than dense).
 
     All variants of a session are timed once a round, each round in another (seeded) order, so that a machine that drifts
-    drifts for all of them and none profits from its neighbour; batch sizes come one after the other. The dense row is a second copy of the dense model: what it misses of 1 is the noise.
+    drifts for all of them and none profits from its neighbour; batch sizes come one after the other. The dense row is a
+    second copy of the dense model: what it misses of 1 is the noise.
     """
 
     KIND = "speed"
@@ -35,7 +36,11 @@ class Speed(Step):
 
     def cost(self) -> Cost:
         runs = self.rounds + 2
-        return Cost(forward_tokens=2 * runs * sum(self.batches) * self.prompt_tokens, decode_tokens=runs * len(self.batches) * self.generate_tokens, seconds=2)
+        return Cost(
+            forward_tokens=2 * runs * sum(self.batches) * self.prompt_tokens,
+            decode_tokens=runs * len(self.batches) * self.generate_tokens,
+            seconds=2,
+        )
 
     def run(self, work: Work) -> None:
         self.run_together([work])
@@ -46,7 +51,10 @@ class Speed(Step):
         from harness.models import checkpoint
 
         dense = works[0].checkpoint(works[0].needs)
-        models = [in_memory(checkpoint.load(folder, works[0].device)) for folder in [dense, *(work.checkpoint() for work in works)]]
+        models = [
+            in_memory(checkpoint.load(folder, works[0].device))
+            for folder in [dense, *(work.checkpoint() for work in works)]
+        ]
         watch = Contention()
         samples: dict[str, list[list[float]]] = {}
         generator = np.random.default_rng(0)
@@ -57,7 +65,9 @@ class Speed(Step):
                 run = partial(generate_seconds, models[index], batch, self.prompt_tokens, self.generate_tokens)
                 timed[index] = warm_up(run) if done < 0 else run()
             for kind, column in (("prefill", 0), ("decode", 1)) if done >= 0 else ():
-                samples.setdefault(f"{kind}_b{batch}", []).append([timed[index][column] for index in range(len(models))])
+                samples.setdefault(f"{kind}_b{batch}", []).append(
+                    [timed[index][column] for index in range(len(models))]
+                )
         busy = watch.stop()
         for index, work in enumerate(works):
             work.result |= {"contention": busy, "session": len(works), **self._summary(samples, index + 1)}
@@ -70,11 +80,16 @@ class Speed(Step):
         found: dict[str, Any] = {"samples": {}, "ratios": {}}
         for name, rows in samples.items():
             times = np.array(rows)  # (rounds, models), seconds
-            tokens = int(name.rsplit("b", 1)[1]) * (self.prompt_tokens if name.startswith("prefill") else self.generate_tokens)
+            tokens = int(name.rsplit("b", 1)[1]) * (
+                self.prompt_tokens if name.startswith("prefill") else self.generate_tokens
+            )
             ratio, low, high = ratio_interval(times[:, 0], times[:, column])
             found["samples"][name] = {"dense_seconds": times[:, 0].tolist(), "seconds": times[:, column].tolist()}
             found["ratios"][name] = {
-                "ratio": ratio, "low": low, "high": high, "tokens_per_second": tokens / float(np.median(times[:, column])),
+                "ratio": ratio,
+                "low": low,
+                "high": high,
+                "tokens_per_second": tokens / float(np.median(times[:, column])),
                 "p_value": float(mannwhitneyu(times[:, 0], times[:, column]).pvalue),
             }
         return found

@@ -7,7 +7,7 @@ refuses head counts that do not divide the hidden size. Importing this module re
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from torch import nn
@@ -65,11 +65,13 @@ class PerLayerWidths:
     """Builds each decoder layer from its own configuration instead of the global one."""
 
     layer_class: ClassVar[type[nn.Module]]
+    config_class: ClassVar[Any]
 
-    def __init__(self, config) -> None:
+    def __init__(self: Any, config: Any) -> None:
         overrides = config.to_dict().get("per_layer_config", {})
         config.per_layer_config = None  # the parent builds uniform layers, which are replaced below
-        super().__init__(config)
+        family: Any = super()
+        family.__init__(config)
         config.per_layer_config = overrides
         for index in sorted(map(int, overrides)):
             layer = self.layer_class(config.per_layer_config[index], index)
@@ -98,7 +100,7 @@ class PerLayerQwen3ForCausalLM(PerLayerWidths, Qwen3ForCausalLM):
     layer_class = Qwen3DecoderLayer
 
 
-BY_FAMILY = {
+BY_FAMILY: dict[str, Any] = {
     "llama": PerLayerLlamaForCausalLM,
     "mistral": PerLayerMistralForCausalLM,
     "qwen2": PerLayerQwen2ForCausalLM,

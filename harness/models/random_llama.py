@@ -18,9 +18,19 @@ def build(seed: int = 0) -> tuple[Any, Any]:
     backend.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="</s>")
     config = LlamaConfig(
-        vocab_size=len(vocabulary), hidden_size=64, intermediate_size=160, num_hidden_layers=6, num_attention_heads=8,
-        num_key_value_heads=4, head_dim=8, max_position_embeddings=2048, tie_word_embeddings=True,
-        bos_token_id=0, eos_token_id=1, pad_token_id=1, initializer_range=0.1,
+        vocab_size=len(vocabulary),
+        hidden_size=64,
+        intermediate_size=160,
+        num_hidden_layers=6,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        head_dim=8,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+        initializer_range=0.1,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -58,14 +58,20 @@ def _hub(model: str) -> ModelSource:
     near = difflib.get_close_matches(model, PRESETS, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     if model.count("/") != 1:
-        raise ValueError(f"model={model} is no preset ({', '.join(PRESETS)}), no folder, no .gguf file and no hub id (owner/name); {hint}".rstrip("; "))
+        raise ValueError(
+            f"model={model} is no preset ({', '.join(PRESETS)}), no folder, no .gguf file and no hub id (owner/name); {hint}".rstrip(
+                "; "
+            )
+        )
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
         return ModelSource(kind="hub", content=HfApi().model_info(model, timeout=10).sha or "", place=model)
     except HfHubHTTPError as error:
-        raise ValueError(f"model={model}: the hub answered {error.response.status_code}; {hint}use a local folder or model=smollm2-135m") from None
+        raise ValueError(
+            f"model={model}: the hub answered {error.response.status_code}; {hint}use a local folder or model=smollm2-135m"
+        ) from None
     except Exception as error:  # every transport has exceptions of its own; all of them mean unreachable
         reason = type(error).__name__
     try:
@@ -110,7 +116,9 @@ class Import(Step):
 @contextlib.contextmanager
 def gguf_read_once() -> Iterator[None]:
     """Let transformers parse a GGUF file once instead of four times, and its tensor names once instead of once a layer."""
-    import gguf
+    import gguf as library
+
+    gguf: Any = library
 
     reader, names = gguf.GGUFReader, gguf.get_tensor_name_map
     gguf.GGUFReader, gguf.get_tensor_name_map = cache(reader), cache(names)

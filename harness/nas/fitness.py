@@ -32,7 +32,12 @@ class SearchSet:
         return judge([totals[index].numpy() for index, _, _ in self.items], self.items, self.tasks, objective)
 
 
-def judge(likelihoods: Sequence[np.ndarray], items: Sequence[tuple[list[int], np.ndarray, int]], tasks: Sequence[str], objective: Objective) -> dict[str, float]:
+def judge(
+    likelihoods: Sequence[np.ndarray],
+    items: Sequence[tuple[list[int], np.ndarray, int]],
+    tasks: Sequence[str],
+    objective: Objective,
+) -> dict[str, float]:
     """Return fitness and length-normalised accuracy as means over tasks of means over items.
 
     choice_loss: -log softmax over the choices' log-likelihoods per character, scaled by the mean length;
@@ -50,27 +55,45 @@ def judge(likelihoods: Sequence[np.ndarray], items: Sequence[tuple[list[int], np
         hit = float(np.argmax(each) == answer)
         right.setdefault(task, []).append(hit)
         losses.setdefault(task, []).append(1 - hit if objective == "accuracy" else loss)
-    mean = {name: float(np.mean([np.mean(values) for values in table.values()])) for name, table in (("fitness", losses), ("accuracy", right))}
+    mean = {
+        name: float(np.mean([np.mean(values) for values in table.values()]))
+        for name, table in (("fitness", losses), ("accuracy", right))
+    }
     return mean
 
 
-def load_items(search: tuple[TaskSpec, ...], report: tuple[TaskSpec, ...], tokenizer: Any, model: Any, scratch: Path, *, limit: int, seed: int) -> SearchSet:
+def load_items(
+    search: tuple[TaskSpec, ...],
+    report: tuple[TaskSpec, ...],
+    tokenizer: Any,
+    model: Any,
+    scratch: Path,
+    *,
+    limit: int,
+    seed: int,
+) -> SearchSet:
     """Return `limit` seeded items of each search task that has training items, none of whose questions is reported on."""
     from lm_eval.utils import hash_string
 
     from harness.data import tasks as data
-    from harness.evaluation.scorer import TreeLM, cut
+    from harness.evaluation.scorer import TreeLM
     from harness.evaluation.trie import pack
 
     usable = tuple(spec for spec in search if data.searchable(spec))
     if not usable:
-        raise ValueError("no task of this suite has training items, so a search has nothing to score; name tasks that do in the suite's `search`")
+        raise ValueError(
+            "no task of this suite has training items, so a search has nothing to score; name tasks that do in the suite's `search`"
+        )
     reported = reported_questions(report, scratch)
     lm = TreeLM(model, tokenizer)
-    requests, items, names = [], [], []
+    requests: list[Any] = []
+    items: list[tuple[list[int], np.ndarray, int]] = []
+    names: list[str] = []
     for name, task in data.load(usable, scratch, "search").items():
         documents = list(task.eval_docs)
-        fresh = [index for index, document in enumerate(documents) if hash_string(data.query(task, document)) not in reported]
+        fresh = [
+            index for index, document in enumerate(documents) if hash_string(data.query(task, document)) not in reported
+        ]
         chosen = [fresh[index] for index in np.random.default_rng(seed).permutation(len(fresh))[:limit]]
         task.build_all_requests(samples=chosen)
         by_document: dict[int, list[Any]] = {}
@@ -81,13 +104,24 @@ def load_items(search: tuple[TaskSpec, ...], report: tuple[TaskSpec, ...], token
             places = []
             for instance in sorted(instances, key=lambda each: each.idx):
                 places.append(len(requests))
-                requests.append(cut(*lm._encode_pair(*instance.args), lm.max_length))
-            texts = [str(instance.args[1]) for instance in instances] if task.multiple_input else list(task.doc_to_choice(document))
+                requests.append(_request(lm, instance.args))
+            texts = (
+                [str(instance.args[1]) for instance in instances]
+                if task.multiple_input
+                else list(task.doc_to_choice(document))
+            )
             answer = task.doc_to_text(document) if task.multiple_input else task.doc_to_target(document)
             answer = texts.index(answer) if isinstance(answer, str) and not answer.isdigit() else int(answer)
             items.append((places, np.array([len(text) for text in texts], dtype=float), answer))
             names.append(name)
     return SearchSet(pack(requests), len(requests), items, names, reported)
+
+
+def _request(lm: Any, arguments: tuple[str, str]) -> Any:
+    from harness.evaluation.scorer import cut
+
+    context, continuation = lm._encode_pair(*arguments)
+    return cut(context, continuation, lm.max_length)
 
 
 def reported_questions(report: tuple[TaskSpec, ...], scratch: Path) -> frozenset[str]:

@@ -25,7 +25,10 @@ class Pick(Step):
         return f"pick at {self.budget}"
 
     def cost(self) -> Cost:
-        return Cost(forward_tokens=self.search.cost().forward_tokens / self.search.evaluations * (self.finalists + 2), seconds=10)
+        return Cost(
+            forward_tokens=self.search.cost().forward_tokens / self.search.evaluations * (self.finalists + 2),
+            seconds=10,
+        )
 
     def run(self, work: Work) -> None:
         from harness import progress
@@ -41,22 +44,42 @@ class Pick(Step):
         with Elastic(model) as elastic:
             for architecture in progress.track(candidates, "finalists"):
                 elastic.activate(architecture)
-                scored.append({"architecture": list(architecture), "parameters": space.parameters(architecture), **items.fitness(model, self.search.objective)})
+                scored.append(
+                    {
+                        "architecture": list(architecture),
+                        "parameters": space.parameters(architecture),
+                        **items.fitness(model, self.search.objective),
+                    }
+                )
         best = min(scored, key=lambda record: record["fitness"])
         check_reached(best["parameters"], space.dense, self.budget, "nas")
         (work.draft / "finalists.json").write_text(json.dumps(scored))
-        store_model(work, extracted(model, tuple(best["architecture"])), search_fitness=best["fitness"], search_accuracy=best["accuracy"], architecture=best["architecture"])
+        store_model(
+            work,
+            extracted(model, tuple(best["architecture"])),
+            search_fitness=best["fitness"],
+            search_accuracy=best["accuracy"],
+            architecture=best["architecture"],
+        )
 
-    def finalist_architectures(self, space: Space, found: dict[Architecture, dict], target: float) -> list[Architecture]:
+    def finalist_architectures(
+        self, space: Space, found: dict[Architecture, dict], target: float
+    ) -> list[Architecture]:
         """Return distinct architectures of `target` parameters: the best near it, moved onto it, and both controls."""
         near = [key for key, record in found.items() if abs(record["parameters"] - target) <= WINDOW * space.dense]
-        ranked = sorted(near, key=lambda key: found[key]["fitness"] + slope(found) * (found[key]["parameters"] - target))
+        ranked = sorted(
+            near, key=lambda key: found[key]["fitness"] + slope(found) * (found[key]["parameters"] - target)
+        )
         edge = middle_layers(len(space.shapes))
         half = space.shapes[0].width * CHOICES[len(CHOICES) // 2] // CHOICES[-1]
         uniform = tuple(half for _ in space.shapes)
         snapped = [space.snap(key, target) for key in ranked[: self.finalists]]
         controls = [space.snap(uniform, target), snap_middle(space, edge, target)]
-        fitting = [key for key in dict.fromkeys([*snapped, *controls]) if abs(space.parameters(key) - target) <= 0.005 * space.dense]
+        fitting = [
+            key
+            for key in dict.fromkeys([*snapped, *controls])
+            if abs(space.parameters(key) - target) <= 0.005 * space.dense
+        ]
         return fitting or [min([*snapped, *controls], key=lambda key: abs(space.parameters(key) - target))]
 
 
@@ -77,14 +100,18 @@ def snap_middle(space: Space, middle: range, target: float) -> Architecture:
 
     def shrunk(ratio: float) -> Architecture:
         return tuple(
-            max(space.unit(index), round(shape.width * (1 - ratio) / space.unit(index)) * space.unit(index)) if index in middle else shape.width
+            max(space.unit(index), round(shape.width * (1 - ratio) / space.unit(index)) * space.unit(index))
+            if index in middle
+            else shape.width
             for index, shape in enumerate(space.shapes)
         )
 
     best = shrunk(bisect(lambda ratio: space.parameters(shrunk(ratio)), target))
     unit = [space.unit(index) * space.shapes[index].channel_parameters for index in middle]
     surplus = space.parameters(best) - target
-    for position, index in enumerate(middle):  # one unit less or more in the first middle layers meets the budget exactly
+    for position, index in enumerate(
+        middle
+    ):  # one unit less or more in the first middle layers meets the budget exactly
         step = -1 if surplus > unit[position] / 2 else 1 if surplus < -unit[position] / 2 else 0
         width = best[index] + step * space.unit(index)
         if step and 0 < width <= space.shapes[index].width:

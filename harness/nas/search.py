@@ -48,12 +48,27 @@ class Search(Step):
             def evaluate(architecture: Architecture, seeded: bool) -> float:
                 if architecture not in known.found:
                     elastic.activate(architecture)
-                    known.add(architecture, {"parameters": space.parameters(architecture), "seed": seeded, **items.fitness(model, self.objective)})
+                    known.add(
+                        architecture,
+                        {
+                            "parameters": space.parameters(architecture),
+                            "seed": seeded,
+                            **items.fitness(model, self.objective),
+                        },
+                    )
                     done = len(known.found) / self.evaluations
-                    progress.report(done, f"candidate {len(known.found)}/{self.evaluations}, best loss {known.best():.4f}")
+                    progress.report(
+                        done, f"candidate {len(known.found)}/{self.evaluations}, best loss {known.best():.4f}"
+                    )
                 return float(known.found[architecture]["fitness"])
 
-            explore(space, evaluate, lambda: len(known.found) >= self.evaluations, population=self.population, seed=self.seed)
+            explore(
+                space,
+                evaluate,
+                lambda: len(known.found) >= self.evaluations,
+                population=self.population,
+                seed=self.seed,
+            )
         records = [{"architecture": list(key), **facts} for key, facts in known.found.items()]
         (work.draft / "records.json").write_text(json.dumps(records))
         work.result |= {"evaluations": len(records), "search_items": len(items.items)}
@@ -73,7 +88,9 @@ class Records:
                 continue
             self.found[tuple(record.pop("architecture"))] = record
         if lines:
-            path.write_text("".join(json.dumps({"architecture": list(key), **facts}) + "\n" for key, facts in self.found.items()))
+            path.write_text(
+                "".join(json.dumps({"architecture": list(key), **facts}) + "\n" for key, facts in self.found.items())
+            )
 
     def add(self, architecture: Architecture, facts: dict[str, Any]) -> None:
         self.found[architecture] = facts
@@ -110,7 +127,10 @@ def explore(space: Space, evaluate: Any, finished: Any, *, population: int, seed
     first = np.concatenate([seeds, stratified(space, max(population - len(seeds), population // 2), generator)])
     problem = Problem(n_var=space.genes, n_obj=2, xl=np.zeros(space.genes), xu=space.upper(), vtype=int)
     algorithm = NSGA2(
-        pop_size=population, sampling=first, crossover=UniformCrossover(prob=0.9), eliminate_duplicates=True,
+        pop_size=population,
+        sampling=first,
+        crossover=UniformCrossover(prob=0.9),
+        eliminate_duplicates=True,
         mutation=PolynomialMutation(prob_var=max(0.02, 2 / space.genes), eta=3, repair=RoundingRepair()),
     )
     algorithm.setup(problem, termination=("n_gen", 10_000), seed=seed, verbose=False)

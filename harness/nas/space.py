@@ -44,7 +44,9 @@ class Space:
     def decode(self, genome: Sequence[int] | np.ndarray) -> Architecture:
         """Return the canonical architecture: gene 0 counts dropped layers, gene 1 + l chooses the width of layer l."""
         dropped = set(self.order[: int(genome[0])])
-        return tuple(0 if index in dropped else self.width(index, CHOICES[int(gene)]) for index, gene in enumerate(genome[1:]))
+        return tuple(
+            0 if index in dropped else self.width(index, CHOICES[int(gene)]) for index, gene in enumerate(genome[1:])
+        )
 
     def width(self, layer: int, steps: int) -> int:
         return self.shapes[layer].width if steps == STEPS else self.unit(layer) * steps
@@ -52,7 +54,9 @@ class Space:
     def parameters(self, architecture: Architecture) -> int:
         """Return the exact parameter count, tied embeddings once."""
         kept = [(shape, width) for shape, width in zip(self.shapes, architecture, strict=True) if width]
-        return self.outside + sum(shape.parameters - (shape.width - width) * shape.channel_parameters for shape, width in kept)
+        return self.outside + sum(
+            shape.parameters - (shape.width - width) * shape.channel_parameters for shape, width in kept
+        )
 
     @property
     def dense(self) -> int:
@@ -78,8 +82,13 @@ class Space:
         """Return the architecture with its widths moved together towards full or none, then nudged unit by unit, to `target`."""
 
         def scaled(shrink: float) -> Architecture:
-            move = 1 - 2 * shrink  # 1: all full, 0: as they are, -1: none; bisect wants counts that fall with its argument
-            goals = [(shape.width - width if move > 0 else width) * move + width for shape, width in zip(self.shapes, architecture, strict=True)]
+            move = (
+                1 - 2 * shrink
+            )  # 1: all full, 0: as they are, -1: none; bisect wants counts that fall with its argument
+            goals = [
+                (shape.width - width if move > 0 else width) * move + width
+                for shape, width in zip(self.shapes, architecture, strict=True)
+            ]
             return tuple(self._clip(index, goal) if architecture[index] else 0 for index, goal in enumerate(goals))
 
         best = scaled(bisect(lambda shrink: self.parameters(scaled(shrink)), target))
@@ -87,9 +96,18 @@ class Space:
             gap = target - self.parameters(best)
             moves = []
             for index, width in enumerate(best):
-                changed = self._clip(index, width + (self.unit(index) if gap > 0 else -self.unit(index))) if width else 0
+                changed = (
+                    self._clip(index, width + (self.unit(index) if gap > 0 else -self.unit(index))) if width else 0
+                )
                 if changed != width:
-                    moves.append((abs(gap - (changed - width) * self.shapes[index].channel_parameters), -width if gap < 0 else width, index, changed))
+                    moves.append(
+                        (
+                            abs(gap - (changed - width) * self.shapes[index].channel_parameters),
+                            -width if gap < 0 else width,
+                            index,
+                            changed,
+                        )
+                    )
             if not moves or min(moves)[0] >= abs(gap):
                 return best
             _, _, index, changed = min(moves)

@@ -27,7 +27,9 @@ class Elastic:
             layer.mlp.forward = _Sliced(layer.mlp)  # an instance attribute shadows the method
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._install(range(len(self._stack)))
         for layer in self._stack:
             del layer.mlp.forward
@@ -40,7 +42,9 @@ class Elastic:
 
     def _install(self, kept: list[int] | range) -> None:
         decoder = self.model.get_decoder()
-        decoder.layers = self._stack if len(kept) == len(self._stack) else nn.ModuleList(self._stack[index] for index in kept)
+        decoder.layers = (
+            self._stack if len(kept) == len(self._stack) else nn.ModuleList(self._stack[index] for index in kept)
+        )
         for position, index in enumerate(kept):
             self._stack[index].self_attn.layer_idx = position
         self.model.config.num_hidden_layers = len(kept)
@@ -75,4 +79,6 @@ def sort_channels(model: PreTrainedModel, scores: list[Tensor]) -> None:
 
 def extracted(model: PreTrainedModel, architecture: Architecture) -> PreTrainedModel:
     """Return the sub-network as a model of its own, with the same outputs."""
-    return extract(model, [Keep(index, channels=torch.arange(width)) for index, width in enumerate(architecture) if width])
+    return extract(
+        model, [Keep(index, channels=torch.arange(width)) for index, width in enumerate(architecture) if width]
+    )

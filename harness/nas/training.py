@@ -71,7 +71,9 @@ class Supernet(Step):
         space = Space(tuple(layer_shapes(model)), tuple(inner.tolist()), outside_parameters(model))
         data = training_rows(self.training, tokenizer, length=self.length, seed=self.seed) if self.steps else None
         losses = list(self._train(model, data, space, work.scratch)) if data is not None else []
-        (work.draft / "order.json").write_text(json.dumps({"order": space.order, "influence": importance.influence.tolist()}))
+        (work.draft / "order.json").write_text(
+            json.dumps({"order": space.order, "influence": importance.influence.tolist()})
+        )
         (work.draft / "losses.json").write_text(json.dumps(losses))
         store_model(work, model.to(dtype), calibration_tokens=calibration.count, training_tokens=self.tokens)
 
@@ -101,7 +103,9 @@ class Supernet(Step):
                 for group in optimizer.param_groups:
                     group["lr"] = self.learning_rate * schedule(step, self.steps)
                 small = space.decode(subs[step]) if step % 2 else None
-                losses.append([step, self._update(model, elastic, space, small, ids.to(model.device), labels.to(model.device))])
+                losses.append(
+                    [step, self._update(model, elastic, space, small, ids.to(model.device), labels.to(model.device))]
+                )
                 torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
@@ -130,7 +134,9 @@ class Supernet(Step):
                 elastic.activate(small)
                 logits, wanted = response_logits(model, ids, labels)
                 hard = functional.cross_entropy(logits, wanted)
-                soft = functional.kl_div(logits.log_softmax(-1), teacher.log_softmax(-1), log_target=True, reduction="batchmean")
+                soft = functional.kl_div(
+                    logits.log_softmax(-1), teacher.log_softmax(-1), log_target=True, reduction="batchmean"
+                )
                 loss = self.hard * hard + (1 - self.hard) * soft
         loss.backward()
         return float(loss.detach())
@@ -156,7 +162,7 @@ def save(scratch: Path, weights: dict[str, Tensor], optimizer: Any, losses: list
     """Keep weights, optimizer moments and losses, replacing the last state in one rename."""
     from safetensors.torch import save_file
 
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for name, weight in weights.items():
         state = optimizer.state[weight]
         tensors |= {f"weight:{name}": weight.detach().contiguous()}
@@ -181,6 +187,8 @@ def resume(scratch: Path, weights: dict[str, Tensor], optimizer: Any) -> list[li
         for name, weight in weights.items():
             weight.copy_(kept.get_tensor(f"weight:{name}"))
             if f"exp_avg:{name}" in names:
-                moments = {part: kept.get_tensor(f"{part}:{name}").to(weight.device) for part in ("exp_avg", "exp_avg_sq")}
+                moments = {
+                    part: kept.get_tensor(f"{part}:{name}").to(weight.device) for part in ("exp_avg", "exp_avg_sq")
+                }
                 optimizer.state[weight] = {"step": kept.get_tensor(f"step:{name}").reshape(()), **moments}
         return list(json.loads(kept.metadata()["losses"]))

@@ -61,8 +61,12 @@ def layer_shape(layer: nn.Module) -> LayerShape:
     groups = attention.k_proj.out_features // head_dim
     heads = attention.q_proj.out_features // head_dim
     shape = LayerShape(
-        hidden=attention.q_proj.in_features, groups=groups, queries=heads // groups, head_dim=head_dim,
-        width=mlp.gate_proj.out_features, bias=int(attention.q_proj.bias is not None),
+        hidden=attention.q_proj.in_features,
+        groups=groups,
+        queries=heads // groups,
+        head_dim=head_dim,
+        width=mlp.gate_proj.out_features,
+        bias=int(attention.q_proj.bias is not None),
     )
     total = sum(parameter.numel() for parameter in layer.parameters())
     return LayerShape(**{**shape.__dict__, "fixed": total - shape.parameters})

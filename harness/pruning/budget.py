@@ -14,7 +14,9 @@ def check_budget(budget: float) -> float:
     return budget
 
 
-def bisect(count: Callable[[float], int], target: float, *, low: float = 0.0, high: float = 1.0, rounds: int = 60) -> float:
+def bisect(
+    count: Callable[[float], int], target: float, *, low: float = 0.0, high: float = 1.0, rounds: int = 60
+) -> float:
     """Return the ratio in [low, high] whose `count(ratio)`, falling as ratio grows, comes nearest to `target`."""
     best = low
     for _ in range(rounds):
@@ -41,5 +43,7 @@ def sparsity_for(budget: float, dense: int, prunable: int) -> float:
     """Return the share of zeros among `prunable` weights that leaves budget * dense non-zero parameters."""
     sparsity = (1 - budget) * dense / prunable
     if sparsity >= 1:
-        raise ValueError(f"budget={budget} would need {sparsity:.0%} zeros in the decoder's linears; the smallest is {1 - prunable / dense:.3f}")
+        raise ValueError(
+            f"budget={budget} would need {sparsity:.0%} zeros in the decoder's linears; the smallest is {1 - prunable / dense:.3f}"
+        )
     return sparsity

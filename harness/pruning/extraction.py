@@ -93,7 +93,9 @@ def _build(model: PreTrainedModel, sizes: list[dict[str, int]]) -> PreTrainedMod
             config = plain.config_class(**{**settings, **sizes[0]})
             built = plain._from_config(config, attn_implementation=attention, dtype=dtype)
         else:
-            overrides = {str(index): {k: v for k, v in size.items() if settings[k] != v} for index, size in enumerate(sizes)}
+            overrides = {
+                str(index): {k: v for k, v in size.items() if settings[k] != v} for index, size in enumerate(sizes)
+            }
             config = causal.config_class(**settings, per_layer_config={k: v for k, v in overrides.items() if v})
             built = causal._from_config(config, attn_implementation=attention, dtype=dtype)
     return built

@@ -31,7 +31,9 @@ def measure(model: PreTrainedModel, tokens: Tensor, batch: int = 8) -> Importanc
     stack = layers(model)
     influence = torch.zeros(len(stack), dtype=torch.float64)
     squares = [torch.zeros(layer.mlp.down_proj.in_features, device=model.device) for layer in stack]
-    hooks = [layer.register_forward_hook(_influence(influence, index), with_kwargs=True) for index, layer in enumerate(stack)]
+    hooks = [
+        layer.register_forward_hook(_influence(influence, index), with_kwargs=True) for index, layer in enumerate(stack)
+    ]
     try:
         for chunk in progress.track(tokens.split(batch), "importance"):
             with _all_observing(stack, squares):
@@ -44,8 +46,8 @@ def measure(model: PreTrainedModel, tokens: Tensor, batch: int = 8) -> Importanc
     return Importance(influence / tokens.numel(), scores)
 
 
-def _influence(total: Tensor, index: int):  # noqa: ANN202
-    def hook(_, args, kwargs, output) -> None:  # noqa: ANN001
+def _influence(total: Tensor, index: int):
+    def hook(_, args, kwargs, output) -> None:
         before = args[0] if args else kwargs["hidden_states"]
         after = output[0] if isinstance(output, tuple) else output
         similarity = torch.cosine_similarity(before.float(), after.float(), dim=-1)
@@ -54,14 +56,14 @@ def _influence(total: Tensor, index: int):  # noqa: ANN202
     return hook
 
 
-class _all_observing:  # noqa: N801
+class _all_observing:
     """Observe down_proj's inputs in every layer at once."""
 
-    def __init__(self, stack, squares: list[Tensor]) -> None:  # noqa: ANN001
+    def __init__(self, stack, squares: list[Tensor]) -> None:
         self._contexts = [observing(layer, self._adder(square)) for layer, square in zip(stack, squares, strict=True)]
 
     @staticmethod
-    def _adder(square: Tensor):  # noqa: ANN205
+    def _adder(square: Tensor):
         def observe(name: str, inputs: Tensor) -> None:
             if name == "mlp.down_proj":
                 square.add_(inputs.float().square().sum(0))

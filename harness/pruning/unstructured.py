@@ -49,4 +49,6 @@ class Unstructured(Method):
 
 def expands(kind: type[Method], fields: dict[str, Any]) -> bool:
     """Tell whether a method takes its budget from the run's `budgets` (none of its own is written)."""
-    return "budget" in kind.model_fields and not any(fields.get(name) is not None for name in ("budget", "sparsity", "pattern"))
+    return "budget" in kind.model_fields and not any(
+        fields.get(name) is not None for name in ("budget", "sparsity", "pattern")
+    )

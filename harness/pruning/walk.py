@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,9 @@ class _Caught(Exception):
 class _Catcher(nn.Module):
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.layer, self.inputs, self.arguments = layer, [], {}
+        self.layer = layer
+        self.inputs: list[Tensor] = []
+        self.arguments: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:  # transformers reads attributes such as attention_type from a layer
         try:
@@ -52,21 +55,25 @@ def first_inputs(model: PreTrainedModel, tokens: Tensor, batch: int = 8) -> tupl
 
 
 @torch.no_grad()
-def walk(model: PreTrainedModel, tokens: Tensor, batch: int = 8) -> Iterator[tuple[int, nn.Module, Callable[..., None]]]:
+def walk(
+    model: PreTrainedModel, tokens: Tensor, batch: int = 8
+) -> Iterator[tuple[int, nn.Module, Callable[..., None]]]:
     """Yield (index, layer, feed) per layer; `feed(observe)` runs the layer on its inputs, calling
     `observe(name, x)` with x (tokens, in) for every projection. When the consumer goes on, the layer as it is
     then (pruned or not) makes the next layer's inputs.
     """
     hidden, arguments = first_inputs(model, tokens, batch)
     for index, layer in enumerate(layers(model)):
-
-        def feed(observe: Callable[[str, Tensor], None], layer: nn.Module = layer) -> None:
-            with observing(layer, observe):
-                for state, extra in zip(hidden, arguments, strict=True):
-                    layer(state, **extra)
-
-        yield index, layer, feed
+        yield index, layer, partial(_feed, layer, hidden, arguments)
         hidden = [layer(state, **extra) for state, extra in zip(hidden, arguments, strict=True)]
+
+
+def _feed(
+    layer: nn.Module, hidden: list[Tensor], arguments: list[dict[str, Any]], observe: Callable[[str, Tensor], None]
+) -> None:
+    with observing(layer, observe):
+        for state, extra in zip(hidden, arguments, strict=True):
+            layer(state, **extra)
 
 
 @contextlib.contextmanager

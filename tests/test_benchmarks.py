@@ -1,0 +1,67 @@
+"""Benchmarks of the hot paths (pytest-benchmark): `pytest tests/test_benchmarks.py --benchmark-only --benchmark-compare`.
+
+Nothing here asserts a time: the figures are for comparing two commits on one quiet machine.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from harness.evaluation.scorer import score
+from harness.evaluation.trie import Request, floor_tokens, pack
+from harness.nas.space import Space, stratified
+from harness.nas.supernet import Elastic
+from harness.pruning.anatomy import layer_shapes, outside_parameters
+from harness.pruning.masks import lowest, n_of_m
+
+
+@pytest.fixture
+def requests():
+    """64 items of four answers over shared contexts, the shape of a multiple-choice task."""
+    generator = np.random.default_rng(0)
+    made = []
+    for _ in range(64):
+        context = tuple(generator.integers(2, 258, generator.integers(20, 60)).tolist())
+        made += [
+            Request(context, tuple(generator.integers(2, 258, generator.integers(2, 12)).tolist())) for _ in range(4)
+        ]
+    return made
+
+
+def test_packing(benchmark, requests):
+    batches = benchmark(pack, requests)
+    computed = sum(batch.ids.numel() for batch in batches)
+    benchmark.extra_info["padded_tokens_over_floor"] = computed / floor_tokens(requests)[0]
+    assert computed >= floor_tokens(requests)[0]
+
+
+def test_scoring_token_trees(benchmark, tiny, requests):
+    model, _ = tiny
+    batches = pack(requests)
+    totals, _ = benchmark(score, model, batches, len(requests))
+    assert torch.isfinite(totals).all()
+
+
+def test_scoring_one_request_at_a_time(benchmark, tiny, requests):
+    """The plain way, for the ratio to the one above."""
+    model, _ = tiny
+    single = [pack([request])[0] for request in requests]
+    totals = benchmark(lambda: [score(model, [batch], 1)[0] for batch in single])
+    assert len(totals) == len(requests)
+
+
+def test_switching_sub_networks(benchmark, tiny):
+    model, _ = tiny
+    space = Space(tuple(layer_shapes(model)), (3, 2, 4, 1), outside_parameters(model))
+    two = [space.decode(genome) for genome in stratified(space, 2, np.random.default_rng(0))]
+    with Elastic(model) as elastic:
+        benchmark(lambda: [elastic.activate(architecture) for architecture in two])
+
+
+@pytest.mark.parametrize("cut", ["lowest", "two_of_four"])
+def test_masks_of_a_projection(benchmark, cut):
+    scores = torch.rand(1536, 576, generator=torch.Generator().manual_seed(0))
+    mask = benchmark(lowest, scores, 0.5) if cut == "lowest" else benchmark(n_of_m, scores, 2, 4)
+    assert mask.float().mean() == 0.5
