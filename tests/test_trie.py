@@ -43,7 +43,9 @@ def test_a_node_sees_its_ancestors_and_nothing_else(seed):
         for node, past in read.items():
             assert tree.tokens[node] == past[-1]
             assert tree.positions[node] == len(past) - 1
-            assert [bool(seen) for seen in mask[node]] == [past[: len(read[other])] == read[other] for other in range(len(tree.tokens))]
+            assert [bool(seen) for seen in mask[node]] == [
+                past[: len(read[other])] == read[other] for other in range(len(tree.tokens))
+            ]
 
 
 @pytest.mark.parametrize("budget", [1, 60, 10**6])
@@ -61,7 +63,9 @@ def test_a_batch_shows_each_scored_token_its_own_past(seed, budget):
             request, step = requests[owner], done.get(owner, 0)
             past = (request.context + request.continuation)[: len(request.context) + step]
             seen = mask[row, node].nonzero().flatten()
-            assert sorted(zip(batch.positions[row, seen].tolist(), batch.ids[row, seen].tolist(), strict=True)) == list(enumerate(past))
+            assert sorted(zip(batch.positions[row, seen].tolist(), batch.ids[row, seen].tolist(), strict=True)) == list(
+                enumerate(past)
+            )
             done[owner] = step + 1
 
 
@@ -120,7 +124,9 @@ def test_a_batch_keeps_to_its_budget_unless_it_is_one_tree(budget):
     shapes = [batch.ids.shape for batch in pack(requests, budget=budget)]
     assert all(rows * nodes <= budget or rows == 1 for rows, nodes in shapes)
     assert sum(rows for rows, _ in shapes) == len(grow(requests))
-    assert [nodes for _, nodes in shapes] == sorted((nodes for _, nodes in shapes), reverse=True)  # memory runs out first or never
+    assert [nodes for _, nodes in shapes] == sorted(
+        (nodes for _, nodes in shapes), reverse=True
+    )  # memory runs out first or never
 
 
 def test_a_budget_is_used_up():
@@ -152,6 +158,8 @@ def test_nothing_to_score_is_no_batch():
     assert floor_tokens([]) == (0, 0)
 
 
-@pytest.mark.parametrize(("first", "second", "count"), [((), (1,), 0), ((1, 2), (1, 2), 2), ((1, 2, 3), (1, 2), 2), ((1, 2), (2, 1), 0)])
+@pytest.mark.parametrize(
+    ("first", "second", "count"), [((), (1,), 0), ((1, 2), (1, 2), 2), ((1, 2, 3), (1, 2), 2), ((1, 2), (2, 1), 0)]
+)
 def test_a_common_prefix_ends_at_the_first_difference(first, second, count):
     assert common_prefix(first, second) == count
