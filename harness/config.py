@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from harness import environment, registry
 from harness.data import layout, suites
+from harness.models import source
 
 PROFILES = ("quick", "standard", "paper")
 
@@ -97,11 +99,11 @@ def compose(words: list[str]) -> RunConfig:
     content["profile"] = accepted["profile"].split("=", 1)[1]
     if content.get("data_dir") is None and os.environ.get("HARNESS_DATA_DIR"):
         content["data_dir"] = os.environ["HARNESS_DATA_DIR"]
+    errors += _name_errors(content)
     try:
         run = RunConfig.model_validate(content)
     except ValidationError as error:
-        raise ConfigErrors(errors + [_line(item) for item in error.errors()]) from None
-    errors += list(_name_errors(run))
+        raise ConfigErrors(errors + _lines(error)) from None
     if errors:
         raise ConfigErrors(errors)
     return run
@@ -132,37 +134,42 @@ def _keys(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield from _keys(value, f"{prefix}{key}.")
 
 
-def _line(item: Any) -> str:
-    where = ".".join(str(part) for part in item["loc"] if not isinstance(part, int))
-    if where == "budgets" and item["type"] in {"greater_than", "less_than_equal"}:
-        return f"budgets must lie in (0, 1], not {item['input']}"
-    return f"{where}: {item['msg']}, not {item['input']!r}"
-
-
-def _name_errors(run: RunConfig) -> Iterator[str]:
-    """Yield what is wrong with names: suite, methods, their fields, quantizers, settings."""
-    try:
-        suites.read(run.suite)
-    except ValueError as error:
-        yield str(error)
-    for recipe in run.methods:
-        for part in recipe.split("+"):
-            try:
-                registry.parse(part, run.settings)
-            except ValueError as error:
-                yield str(error)
-    for name in run.quantizers:
-        try:
-            registry.quantizer(name)
-        except ValueError as error:
-            yield str(error)
-    for name, fields in run.settings.items():
-        if name not in registry.methods():
-            yield f"settings.{name}: no such method; {layout.nearest(name, list(registry.methods()))}"
+def _lines(error: ValidationError) -> list[str]:
+    """Return a line for each wrong value, without the complaints about a list whose items are wrong already."""
+    wrong = [item for item in error.errors() if item["type"] != "too_short" or not item["input"]]
+    lines = []
+    for item in wrong:
+        where = ".".join(str(part) for part in item["loc"] if not isinstance(part, int))
+        if where == "budgets" and item["type"] in {"greater_than", "less_than_equal"}:
+            lines.append(f"budgets must lie in (0, 1], not {item['input']}")
         else:
-            allowed = registry.methods()[name].model_fields
-            yield from (
-                f"settings.{name}.{field}: no such field; {layout.nearest(field, list(allowed))}"
-                for field in fields
-                if field not in allowed
-            )
+            lines.append(f"{where}: {item['msg']}, not {item['input']!r}")
+    return lines
+
+
+def _name_errors(content: dict[str, Any]) -> list[str]:
+    """Return what is wrong with names and places: suite, model, data_dir, methods, their fields, quantizers, settings."""
+    settings = content["settings"] if isinstance(content["settings"], dict) else {}
+    checks: list[Callable[[], object]] = [
+        partial(suites.read, str(content["suite"])),
+        partial(source.check, str(content["model"])),
+    ]
+    for recipe in content["methods"] or []:
+        checks += [partial(registry.parse, part, settings) for part in str(recipe).split("+")]
+    checks += [partial(registry.quantizer, str(name)) for name in content["quantizers"] or [] if name is not None]
+    errors = []
+    for check in checks:
+        try:
+            check()
+        except ValueError as error:
+            errors.append(str(error))
+    if content["data_dir"] is not None and not Path(content["data_dir"]).expanduser().is_dir():
+        errors.append(f"data_dir={content['data_dir']}: no such folder")
+    for name, fields in settings.items():
+        if name not in registry.methods():
+            errors.append(f"settings.{name}: no such method; {layout.nearest(name, list(registry.methods()))}")
+            continue
+        allowed = list(registry.methods()[name].model_fields)
+        wrong = [field for field in fields if field not in allowed]
+        errors += [f"settings.{name}.{field}: no such field; {layout.nearest(field, allowed)}" for field in wrong]
+    return errors

@@ -78,22 +78,15 @@ def build(run: RunConfig) -> Plan:
         source = resolve(run.model)
     except ValueError as error:
         errors.append(str(error))
-    if run.data_dir is not None and not run.data_dir.is_dir():
-        errors.append(f"data_dir={run.data_dir}: no such folder")
-    else:
+    try:
+        tasks, search = suites.sources(suite, run.data_dir, notices)
+    except ValueError as error:
+        errors.append(str(error))
+    for use, name in _texts(run, suite).items():
         try:
-            tasks, search = suites.sources(suite, run.data_dir, notices)
+            texts[use] = suites.text_source(name, run.data_dir)
         except ValueError as error:
             errors.append(str(error))
-        recipes = [part for recipe in run.methods for part in recipe.split("+")]
-        wanted = set().union(*(registry.parse(part, run.settings)[0].NEEDS for part in recipes))
-        for use, name in (("calibration", run.calibration.text or suite.calibration), ("training", suite.training)):
-            if not wanted & ({"calibration", "backward"} if use == "calibration" else {"training"}):
-                name = "demo_instructions"  # shipped, and not read
-            try:
-                texts[use] = suites.text_source(name, run.data_dir)
-            except ValueError as error:
-                errors.append(str(error))
     if errors or source is None:
         raise ConfigErrors(errors)
     dense = Node(Import(source=source, dtype=run.resolved_dtype, seed=run.seed))  # type: ignore[arg-type]
@@ -112,6 +105,17 @@ def build(run: RunConfig) -> Plan:
     if errors:
         raise ConfigErrors(errors)
     return Plan(run, variants, notices, {spec.name: spec.metric for spec in tasks})
+
+
+def _texts(run: RunConfig, suite: suites.Suite) -> dict[str, str]:
+    """Return the names of calibration text and training data; what no method of the run needs is the shipped one."""
+    recipes = [part for recipe in run.methods for part in recipe.split("+")]
+    needs = {need for part in recipes for need in registry.parse(part, run.settings)[0].NEEDS}
+    shipped = "demo_instructions"
+    return {
+        "calibration": (run.calibration.text or suite.calibration) if needs else shipped,
+        "training": suite.training if "training" in needs else shipped,
+    }
 
 
 def _variants(run: RunConfig, recipe: str, dense: Node, setup: Setup) -> Iterator[Variant]:

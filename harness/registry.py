@@ -6,6 +6,7 @@ import ast
 import importlib
 import importlib.metadata
 import pkgutil
+import re
 from functools import cache
 from typing import Any, TypeVar
 
@@ -87,18 +88,20 @@ def quantizer(name: str) -> Quantizer | None:
 
 
 def call(text: str) -> tuple[str, dict[str, Any]]:
-    """Return name and keyword values of `name(field=value)`; ValueError when it is not of that form."""
+    """Return name and keyword values of `name(field=value)`; words and n:m patterns need no quotes.
+
+    ValueError when it is not of that form.
+    """
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        tree = ast.parse(re.sub(r"=\s*(\d+:\d+)", r"='\1'", text.strip()), mode="eval").body
         if isinstance(tree, ast.Name):
             return tree.id, {}
-        if (
-            isinstance(tree, ast.Call)
-            and isinstance(tree.func, ast.Name)
-            and not tree.args
-            and all(word.arg for word in tree.keywords)
-        ):
-            return tree.func.id, {str(word.arg): ast.literal_eval(word.value) for word in tree.keywords}
+        if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and not tree.args:
+            return tree.func.id, {str(word.arg): _value(word.value) for word in tree.keywords}
     except (SyntaxError, ValueError):
         pass
-    raise ValueError(f"method {text!r} is not of the form name or name(field=value, ...); text values need quotes")
+    raise ValueError(f"method {text!r} is not of the form name or name(field=value, ...)")
+
+
+def _value(node: ast.expr) -> Any:
+    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)

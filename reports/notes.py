@@ -18,7 +18,9 @@ def marks(row: Row, on_front: bool) -> str:
 def items(facts: Facts) -> str:
     """How many items of each task were scored."""
     limit = facts.get("limit")
-    return "every item of each task" if limit is None else f"at most {limit} items of each task"
+    return (
+        "every item of each task" if limit is None else f"at most {limit} item{'s' if limit != 1 else ''} of each task"
+    )
 
 
 def headline(facts: Facts) -> str:
@@ -44,11 +46,16 @@ def notes(rows: Sequence[Row], facts: Facts) -> list[str]:
     """The footnotes of the summary table; marks no row carries are not explained."""
     lines = [
         "↑ higher is better, ↓ lower is better; ± (half width) and [low, high] are 95 % intervals.",
-        f"average: {average_meaning(rows, facts)}; {items(facts)}.",
-        "Δ dense: paired difference of the average to the dense model, in percentage points.",
         "×: throughput relative to dense at batch 1 (b8: batch 8). MB: 10⁶ bytes.",
-        f"{STAR} Pareto front of average against size on disk; simulated and failed variants are never on it.",
     ]
+    if any(row.get("average") is not None for row in rows):
+        lines[1:1] = [
+            f"average: {average_meaning(rows, facts)}; {items(facts)}.",
+            "Δ dense: paired difference of the average to the dense model, in percentage points.",
+        ]
+        lines.append(
+            f"{STAR} Pareto front of average against size on disk; simulated and failed variants are never on it."
+        )
     if any(row.get("simulated") for row in rows):
         lines.append(f"{SIMULATED}: simulated, zeros are stored densely; its size, memory and speed are no savings.")
     if any(row.get("contended") for row in rows):

@@ -15,6 +15,19 @@ import pytest
 from harness.models import checkpoint
 from harness.models.random_llama import build
 
+BROWSER, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+)
+
 
 @pytest.fixture
 def tiny():
@@ -46,3 +59,24 @@ def needed_data() -> Path:
 @pytest.fixture
 def data_dir() -> Path:
     return needed_data()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """Headless Chromium; skips where it is missing, fails in CI."""
+    if not (BROWSER.exists() and DRIVER.exists()):
+        words = f"{BROWSER} and {DRIVER} are needed: apt-get install chromium chromium-driver"
+        pytest.fail(words) if os.environ.get("CI") else pytest.skip(words)
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(BROWSER)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    try:
+        yield driver
+    finally:
+        driver.quit()

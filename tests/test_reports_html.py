@@ -1,9 +1,7 @@
 """The page: complete without a network, true to the rows, usable in a browser and on a phone."""
 
-import os
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
@@ -11,18 +9,6 @@ from reports.charts import pareto
 from reports.html import page
 from reports.points import AXES, DECODE, SIZE
 
-BROWSER, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-)
 TRAP = "<img src=x onerror=\"document.title='trapped'\">"
 FACTS = {
     "model": "toy" + TRAP,
@@ -113,26 +99,6 @@ def test_every_axis_makes_a_valid_plotly_figure():
 
 def test_a_page_without_any_result_is_still_a_page():
     assert "not recorded" in page([], {})
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if not (BROWSER.exists() and DRIVER.exists()):
-        words = f"{BROWSER} and {DRIVER} are needed: apt-get install chromium chromium-driver"
-        pytest.fail(words) if os.environ.get("CI") else pytest.skip(words)
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(BROWSER)
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.fixture

@@ -158,6 +158,25 @@ def test_report_formats_are_written_without_running_anything(everything, capsys)
     )
 
 
+@pytest.mark.browser
+def test_the_page_of_a_real_run_shows_every_variant_and_both_plots_in_a_browser(everything, browser, tmp_path):
+    from reports.write import write
+
+    _, made, store, _, rows = everything
+    (page,) = write(rows, reading.facts(store.runs()[0], store), tmp_path, ["html"])["html"]
+    browser.get(page.as_uri())
+    drawn = "return [...document.querySelectorAll('.chart')].every(c => c.querySelector('.main-svg'))"
+    deadline = time.monotonic() + 20
+    while not browser.execute_script(drawn) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    shown = browser.execute_script(
+        "return [...document.querySelectorAll('#summary tbody tr')].map(row => row.innerText)"
+    )
+    assert [text.split()[0].rstrip("†★") for text in shown] == [variant.name for variant in made.variants]
+    assert browser.execute_script("return document.querySelectorAll('.chart .main-svg').length") >= 4
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
 def test_a_failing_step_becomes_a_row_with_its_reason_and_the_rest_goes_on(tmp_path):
     _, store, summary, rows = ran(tmp_path, "methods=['llm_pruner(budget=0.06)',magnitude]", "measure.speed=false")
     status = {row["variant"]: (row["status"], row["reason"]) for row in rows}

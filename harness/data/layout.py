@@ -8,7 +8,11 @@ import hashlib
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
+import yaml
+
+from harness.data import hub
 from harness.spec import DataSource
 from harness.store import sha256_file
 
@@ -134,9 +138,10 @@ def _lines(path: Path) -> int:
 
 def hub_source(name: str) -> DataSource:
     """Return a source that lm-eval or `datasets` fetches; ValueError when neither the hub nor its cache answers."""
+    repository, configuration = _hub_place(name)
+    hub.settle()
     from datasets import load_dataset_builder
 
-    repository, configuration = _hub_place(name)
     try:
         builder = load_dataset_builder(repository, configuration)
     except Exception as error:  # transports and datasets raise dozens of kinds; all mean the data is not to be had
@@ -151,15 +156,26 @@ def _hub_place(name: str) -> tuple[str, str | None]:
     if name in HUB_TEXT:
         return HUB_TEXT[name][0], HUB_TEXT[name][1]
     import lm_eval.tasks
-    import yaml
 
     known = layout(name)
     if known is None or not known.definition:
         raise ValueError(f"unknown task {name}; {nearest(name, [*TASKS, *(f'demo_{n}' for n in DEMO_FORMATS)])}")
-    text = (Path(lm_eval.tasks.__file__).parent / known.definition).read_text()
-    lines = [line for line in text.splitlines() if line.startswith(("dataset_path:", "dataset_name:"))]
-    settings = yaml.safe_load("\n".join(lines))
+    settings = _definition(Path(lm_eval.tasks.__file__).parent / known.definition)
     return settings["dataset_path"], settings.get("dataset_name")
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads task definitions without running the functions that they name."""
+
+
+_Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
+
+
+def _definition(path: Path) -> dict[str, Any]:
+    """Return a task definition's keys, those it includes below its own."""
+    own = yaml.load(path.read_text(), _Loader)
+    included = own.get("include")
+    return {**(_definition(path.parent / included) if included else {}), **own}
 
 
 def source(name: str, data_dir: Path | None) -> DataSource:

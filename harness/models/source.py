@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from harness.data import hub
 from harness.models import embedded
 from harness.spec import CHECKPOINT, Cost, Spec, Step, Work
 from harness.store import sha256_file
@@ -28,8 +29,29 @@ class ModelSource(Spec):
     place: str = ""
 
 
+def check(model: str) -> None:
+    """Raise ValueError when `model=` names nothing that could be a model; reads no weights and asks no hub."""
+    path = Path(model).expanduser()
+    if model in PRESETS or (path.is_file() and path.suffix == ".gguf"):
+        return
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ValueError(f"model={path}: the folder has no config.json, so it is no transformers checkpoint")
+        if not any(path.glob("*.safetensors")):
+            raise ValueError(f"model={path}: the folder has no .safetensors file (pickled weights are not loaded)")
+    elif path.is_absolute() or model.startswith((".", "~")) or path.suffix == ".gguf":
+        raise ValueError(f"model={model}: no such file or folder")
+    elif model.count("/") != 1:
+        near = difflib.get_close_matches(model, PRESETS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(
+            f"model={model} is no preset ({', '.join(PRESETS)}), no folder, no .gguf file and no hub id (owner/name){hint}"
+        )
+
+
 def resolve(model: str) -> ModelSource:
     """Return the source that `model=` names; ValueError with the nearest choice when there is none."""
+    check(model)
     if model == "smollm2-135m":
         return ModelSource(kind="embedded", content=embedded.SHA256)
     if model == "random-llama":
@@ -37,49 +59,29 @@ def resolve(model: str) -> ModelSource:
     path = Path(model).expanduser()
     if path.is_file() and path.suffix == ".gguf":
         return ModelSource(kind="gguf", content=sha256_file(path), place=str(path.resolve()))
-    if path.is_dir():
-        return _folder(path.resolve())
-    if path.is_absolute() or model.startswith((".", "~")) or path.suffix == ".gguf":
-        raise ValueError(f"model={model}: no such file or folder")
-    return _hub(model)
+    return _folder(path.resolve()) if path.is_dir() else _hub(model)
 
 
 def _folder(path: Path) -> ModelSource:
-    if not (path / "config.json").is_file():
-        raise ValueError(f"model={path}: the folder has no config.json, so it is no transformers checkpoint")
-    weights = sorted(path.glob("*.safetensors"))
-    if not weights:
-        raise ValueError(f"model={path}: the folder has no .safetensors file (pickled weights are not loaded)")
-    parts = {file.name: sha256_file(file) for file in [path / "config.json", *weights]}
+    parts = {file.name: sha256_file(file) for file in [path / "config.json", *sorted(path.glob("*.safetensors"))]}
     return ModelSource(kind="folder", content=hashlib.sha256(json.dumps(parts).encode()).hexdigest(), place=str(path))
 
 
 def _hub(model: str) -> ModelSource:
-    near = difflib.get_close_matches(model, PRESETS, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    if model.count("/") != 1:
-        raise ValueError(
-            f"model={model} is no preset ({', '.join(PRESETS)}), no folder, no .gguf file and no hub id (owner/name); {hint}".rstrip(
-                "; "
-            )
-        )
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
-    try:
-        return ModelSource(kind="hub", content=HfApi().model_info(model, timeout=10).sha or "", place=model)
-    except HfHubHTTPError as error:
-        raise ValueError(
-            f"model={model}: the hub answered {error.response.status_code}; {hint}use a local folder or model=smollm2-135m"
-        ) from None
-    except Exception as error:  # every transport has exceptions of its own; all of them mean unreachable
-        reason = type(error).__name__
+    ways_out = "use a local folder or model=smollm2-135m"
+    if hub.settle():
+        try:
+            return ModelSource(kind="hub", content=HfApi().model_info(model, timeout=10).sha or "", place=model)
+        except HfHubHTTPError as error:
+            raise ValueError(f"model={model}: the hub answered {error.response.status_code}; {ways_out}") from None
     try:
         return ModelSource(kind="hub", content=Path(snapshot_download(model, local_files_only=True)).name, place=model)
-    except Exception:  # likewise: the cache does not hold it
+    except (OSError, ValueError):
         raise ValueError(
-            f"model={model}: the hub is out of reach ({reason}) and the model is not in the local cache; {hint}"
-            "use a local folder or model=smollm2-135m"
+            f"model={model}: the hub is out of reach and the model is not in the local cache; {ways_out}"
         ) from None
 
 
