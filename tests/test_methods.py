@@ -66,6 +66,16 @@ def test_the_result_reloads_bit_exact(name, tmp_path, tiny_folder):
     assert all(weight.isfinite().all() for weight in smaller.parameters())
 
 
+@pytest.mark.parametrize("budget", [0.93, 0.9, 0.87, 0.75])
+@pytest.mark.parametrize("name", WITH_BUDGET)
+def test_every_quantizer_goes_on_top_of_every_result(name, budget, tmp_path, tiny_folder):
+    checkpoint.save(compressed(name, budget=budget).to(torch.bfloat16), tmp_path / "saved", tiny_folder)
+    for label, quantizer in registry.quantizers().items():
+        quantizer().apply(tmp_path / "saved", tmp_path / label)
+        with torch.no_grad():
+            assert checkpoint.load(tmp_path / label)(torch.arange(2, 12)[None]).logits.isfinite().all()
+
+
 @pytest.mark.parametrize("name", WITH_BUDGET)
 def test_dtype_hooks_and_gradients_are_left_as_they_were(name):
     model, _ = build()
