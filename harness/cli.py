@@ -77,10 +77,11 @@ def _planned(words: list[str]):
     from harness import config, plan
     from harness.store import Store
 
-    run = config.compose(words)
-    store = Store(run.store)
-    store.prepare()
-    return plan.build(run), store
+    with _console().status("checking configuration, model and data"):
+        run = config.compose(words)
+        store = Store(run.store)
+        store.prepare()
+        return plan.build(run), store
 
 
 def _run(words: list[str]) -> int:

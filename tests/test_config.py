@@ -67,7 +67,7 @@ def no_hub(monkeypatch):
         ('methods=["nas(budget=0)"]', "method nas: budget: Input should be greater than 0"),
         (
             'methods=["wanda(0.5)"]',
-            "method 'wanda(0.5)' is not of the form name or name(field=value, ...); text values need quotes",
+            "method 'wanda(0.5)' is not of the form name or name(field=value, ...)",
         ),
         ("methods=[magnitude+nas]", "method nas: budget: Field required"),
         ("sead=3", "key sead is unknown; did you mean seed?"),
@@ -320,11 +320,19 @@ def test_null_means_no_quantizer_as_in_other_tools():
     assert compose(["quantizers=[null,int8]"]).quantizers == ("none", "int8")
 
 
-def test_a_methods_own_fields_parse():
-    run = compose(['methods=["wanda(sparsity=0.5)",\'nas(evaluations=9, order="prefix")\']'])
-    assert run.methods == ("wanda(sparsity=0.5)", 'nas(evaluations=9, order="prefix")')
-    kind, fields = registry.parse(run.methods[0], run.settings)
-    assert (kind.NAME, fields) == ("wanda", {"sparsity": 0.5})
+@pytest.mark.parametrize(
+    ("written", "name", "fields"),
+    [
+        ("wanda(sparsity=0.5)", "wanda", {"sparsity": 0.5}),
+        ("wanda(pattern=2:4)", "wanda", {"pattern": "2:4"}),
+        ("nas(order=prefix, evaluations=9)", "nas", {"order": "prefix", "evaluations": 9}),
+    ],
+)
+def test_a_methods_own_fields_parse(written, name, fields):
+    run = compose([f'methods=["{written}"]'])
+    assert run.methods == (written,)
+    kind, found = registry.parse(run.methods[0], {})
+    assert (kind.NAME, found) == (name, fields)
 
 
 def test_written_fields_beat_settings_which_beat_defaults():
