@@ -85,11 +85,13 @@ def compose(words: list[str]) -> RunConfig:
         key, separator, _ = word.partition("=")
         if not separator:
             errors.append(f"{word!r} is not of the form key=value")
+        elif key.startswith("~"):
+            errors.append(f"{key.lstrip('~')}: a key is set with key=value and cannot be removed")
         elif key == "profile" and word.split("=", 1)[1] not in PROFILES:
             errors.append(
                 f"profile {word.split('=', 1)[1]} is unknown; {layout.nearest(word.split('=', 1)[1], list(PROFILES))}"
             )
-        elif key.lstrip("+~") not in known and not key.startswith("settings.") and key != "profile":
+        elif key.lstrip("+") not in known and not key.startswith("settings.") and key != "profile":
             errors.append(f"key {key} is unknown; {layout.nearest(key, known)}")
         else:
             accepted[key] = f"+{word}" if key.startswith("settings.") else word
@@ -149,14 +151,15 @@ def _lines(error: ValidationError) -> list[str]:
 
 def _name_errors(content: dict[str, Any]) -> list[str]:
     """Return what is wrong with names and places: suite, model, data_dir, methods, their fields, quantizers, settings."""
-    settings = content["settings"] if isinstance(content["settings"], dict) else {}
+    given = content["settings"] if isinstance(content["settings"], dict) else {}
+    settings = {name: fields for name, fields in given.items() if isinstance(fields, dict)}  # others: wrong by type
     checks: list[Callable[[], object]] = [
         partial(suites.read, str(content["suite"])),
         partial(source.check, str(content["model"])),
     ]
-    for recipe in content["methods"] or []:
+    for recipe in _listed(content["methods"]):
         checks += [partial(registry.parse, part, settings) for part in str(recipe).split("+")]
-    checks += [partial(registry.quantizer, str(name)) for name in content["quantizers"] or [] if name is not None]
+    checks += [partial(registry.quantizer, str(name)) for name in _listed(content["quantizers"]) if name is not None]
     errors = []
     for check in checks:
         try:
@@ -173,3 +176,7 @@ def _name_errors(content: dict[str, Any]) -> list[str]:
         wrong = [field for field in fields if field not in allowed]
         errors += [f"settings.{name}.{field}: no such field; {layout.nearest(field, allowed)}" for field in wrong]
     return errors
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []  # anything else is refused by its type

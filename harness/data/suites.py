@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -53,8 +53,19 @@ def read(name: str) -> Suite:
         raise ValueError(f"suite={name} is unknown; {nearest(name, known())}")
     try:
         return Suite.model_validate(yaml.safe_load(path.read_text()))
-    except (ValidationError, yaml.YAMLError) as error:
-        raise ValueError(f"suite file {path}: {error}") from None
+    except ValidationError as error:
+        lines = [f"suite file {path}: {_finding(item)}" for item in error.errors()]
+        raise ValueError("\n".join(lines)) from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"suite file {path}: no YAML: {' '.join(str(error).split())}") from None
+
+
+def _finding(item: Any) -> str:
+    where = ".".join(map(str, item["loc"]))
+    if item["type"] == "extra_forbidden":
+        allowed = [*Suite.model_fields, *SuiteTask.model_fields]
+        return f"{where}: no such key; {nearest(str(item['loc'][-1]), allowed)}"
+    return f"{where or 'content'}: {item['msg']}"
 
 
 def sources(

@@ -65,6 +65,12 @@ def load(specs: tuple[TaskSpec, ...], folder: Path, split: Split = "report") -> 
     return dict(tasks.load([spec.name for spec in specs])["tasks"])
 
 
+def question(task: Any, document: dict[str, Any]) -> str:
+    """Return the bare question, the same for every task that asks it: frame, case and white space do not count."""
+    words = query(task, document).casefold().split()
+    return " ".join(words[words[:1] == ["question:"] : len(words) - (words[-1:] == ["answer:"])])
+
+
 def query(task: Any, document: dict[str, Any]) -> str:
     """Return the text that identifies an item's question, to keep splits disjoint and to cluster items."""
     from lm_eval.utils import apply_template

@@ -68,6 +68,7 @@ def _folder(path: Path) -> ModelSource:
 
 
 def _hub(model: str) -> ModelSource:
+    import httpx
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -77,6 +78,8 @@ def _hub(model: str) -> ModelSource:
             return ModelSource(kind="hub", content=HfApi().model_info(model, timeout=10).sha or "", place=model)
         except HfHubHTTPError as error:
             raise ValueError(f"model={model}: the hub answered {error.response.status_code}; {ways_out}") from None
+        except httpx.HTTPError:
+            pass  # broke off: the local cache may still have it
     try:
         return ModelSource(kind="hub", content=Path(snapshot_download(model, local_files_only=True)).name, place=model)
     except (OSError, ValueError):

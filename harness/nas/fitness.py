@@ -92,7 +92,9 @@ def load_items(
     for name, task in data.load(usable, scratch, "search").items():
         documents = list(task.eval_docs)
         fresh = [
-            index for index, document in enumerate(documents) if hash_string(data.query(task, document)) not in reported
+            index
+            for index, document in enumerate(documents)
+            if hash_string(data.question(task, document)) not in reported
         ]
         chosen = [fresh[index] for index in np.random.default_rng(seed).permutation(len(fresh))[:limit]]
         task.build_all_requests(samples=chosen)
@@ -134,4 +136,6 @@ def reported_questions(report: tuple[TaskSpec, ...], scratch: Path) -> frozenset
     if not scored:
         return frozenset()
     loaded = data.load(scored, scratch, "report")
-    return frozenset(hash_string(data.query(task, document)) for task in loaded.values() for document in task.eval_docs)
+    return frozenset(
+        hash_string(data.question(task, document)) for task in loaded.values() for document in task.eval_docs
+    )
