@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # threads that spin for a core that others hold cost a factor of ten
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 USAGE = """usage: harness VERB [key=value ...]

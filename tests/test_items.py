@@ -143,27 +143,27 @@ def test_draws_spread_as_the_clustered_error_says():
     assert spread == pytest.approx(clustered_stderr(values, list(groups)), rel=0.04)
 
 
-def coverage(size: int, resample: bool) -> float:
-    """Return how often the 95 % interval holds the true accuracy, over 400 sets of 100 questions asked `size` times."""
+def coverage(size: int, *, resample: bool, trials: int) -> float:
+    """Return how often the 95 % interval holds the true accuracy, over sets of 100 questions asked `size` times."""
     rng, held = np.random.default_rng(0), 0
-    for trial in range(400):
+    for trial in range(trials):
         values = np.repeat((rng.random(100) < 0.6).astype(float), size)
         clusters = np.repeat(np.arange(100), size) if resample else np.arange(100 * size)
         low, high = interval(bootstrap_means(values[None], clusters, draws=400, seed=trial))
         held += low <= 0.6 <= high
-    return held / 400
+    return held / trials
 
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_an_interval_holds_the_truth_as_often_as_it_says(size):
     # 400 trials see 95 % to +- 1.1 % (one sigma), and percentile intervals of 100 bits fall short by up to a point: two
     # sigma and that; a 90 % interval would be told apart
-    assert coverage(size, resample=True) == pytest.approx(0.95, abs=0.03)
+    assert coverage(size, resample=True, trials=400) == pytest.approx(0.95, abs=0.03)
 
 
 def test_ignoring_clusters_would_promise_too_much():
     # copies taken for items halve the interval: 1 sigma instead of 2 holds the truth in about 68 %
-    assert coverage(4, resample=False) < 0.75
+    assert coverage(4, resample=False, trials=100) < 0.75
 
 
 def test_an_interval_leaves_equal_tails_outside():
