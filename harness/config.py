@@ -46,8 +46,8 @@ class MeasureConfig(_Section):
 class RunConfig(_Section):
     """Everything a run may be told; see conf/config.yaml."""
 
-    suite: str
-    model: str
+    suite: Annotated[str, Field(min_length=1)]
+    model: Annotated[str, Field(min_length=1)]
     methods: Annotated[tuple[str, ...], Field(min_length=1)]
     budgets: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)]
     quantizers: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -57,12 +57,19 @@ class RunConfig(_Section):
     report: Path
     seed: Annotated[int, Field(ge=0)]
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
-    device: str
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     scorer: Literal["tree", "hflm"]
     calibration: CalibrationConfig
     measure: MeasureConfig
     settings: dict[str, dict[str, Any]]
     profile: Literal["quick", "standard", "paper"]
+
+    @field_validator("store", "report", mode="before")
+    @classmethod
+    def _a_folder_is_named(cls, value: Any) -> Any:
+        if not str(value or ""):
+            raise ValueError("name a folder")
+        return value
 
     @field_validator("quantizers", mode="before")
     @classmethod

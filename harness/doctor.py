@@ -43,8 +43,9 @@ def checks(store: Path) -> Iterator[tuple[str, str, bool]]:
     yield "embedded model", "cached" if cached.is_file() else "fetched from the package registry at first use", True
     if store.exists():
         kept = Store(store)
-        damaged = [f"{key[:12]}: {damage}" for key in kept.keys() if (damage := kept.damage(key))]
-        yield "store", "; ".join(damaged) or f"{len(kept.keys())} steps, all checksums match", not damaged
+        keys = [folder.name for folder in sorted((kept.root / "steps").iterdir())]
+        damaged = [f"{key[:12]}: {damage}" for key in keys if (damage := kept.damage(key))]
+        yield "store", "; ".join(damaged) or f"{len(keys)} steps, all checksums match", not damaged
 
 
 def run(store: Path, console: Console) -> int:

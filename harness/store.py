@@ -82,9 +82,9 @@ class Store:
         """Tell whether the step is stored and its files have their recorded sizes."""
         try:
             files = self.record(key)["files"]
-        except (OSError, ValueError, KeyError):
+            return all(_size(self.folder(key) / name) == entry["size"] for name, entry in files.items())
+        except (OSError, ValueError, KeyError, TypeError):
             return False
-        return all(_size(self.folder(key) / name) == entry["size"] for name, entry in files.items())
 
     def record(self, key: str) -> dict[str, Any]:
         return json.loads((self.folder(key) / RECORD).read_text())
@@ -169,7 +169,8 @@ class Store:
 
     def keys(self) -> list[str]:
         """Return every complete step's key, oldest first."""
-        folders = [path.parent for path in (self.root / "steps").glob(f"*/{RECORD}")]
+        found = [path.parent for path in (self.root / "steps").glob(f"*/{RECORD}")]
+        folders = [folder for folder in found if self.has(folder.name)]
         return [folder.name for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime)]
 
     def save_run(self, run: dict[str, Any]) -> Path:

@@ -63,6 +63,8 @@ class TreeLM(HFLM):
 
 def cut(context: Sequence[int], continuation: Sequence[int], longest: int) -> Request:
     """Return the request with its context cut from the left to what the model can read, as lm-eval does."""
+    if len(continuation) > longest:
+        raise ValueError(f"an answer of {len(continuation)} tokens is longer than the {longest} that the model reads")
     keep = longest + 1 - len(continuation)
     return Request(tuple(context)[-keep:] if len(context) > keep else tuple(context), tuple(continuation))
 
