@@ -36,7 +36,6 @@ class Variant:
     simulated: bool
     checkpoint: Node
     measures: dict[str, Node]
-    reason: str = ""  # why it cannot even be planned
 
     def chain(self) -> list[Node]:
         """Return the steps that made the checkpoint, the dense model first."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,7 +87,3 @@ def pick_device(asked: str) -> str:
 def family(folder: Path) -> str:
     """Return the decoder family that `folder` says it holds, without the per-layer prefix."""
     return json.loads((folder / "config.json").read_text()).get("model_type", "").removeprefix("per_layer_")
-
-
-def offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "") in {"1", "true", "TRUE"}

@@ -23,7 +23,6 @@ class LayerShape:
     width: int
     bias: int = 0  # bias parameters of q, k, v per head_dim unit: Qwen2 has them
     fixed: int = 0  # norms and other parameters that no pruning of this layer changes
-    output_bias: bool = False
 
     @property
     def group_parameters(self) -> int:
