@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -11,6 +12,7 @@ Listener = Callable[[float, str], None]
 
 _listener: Listener | None = None
 _last = 0.0
+_span = (0.0, 1.0, "")  # what part of the step the code that reports is, and its name
 INTERVAL = 0.2  # seconds between two reports
 
 
@@ -20,13 +22,26 @@ def listen(listener: Listener | None) -> None:
     _listener = listener
 
 
+@contextmanager
+def within(start: float, end: float, text: str = "") -> Iterator[None]:
+    """Let reports of 0 to 1 inside the context mean `start` to `end` of the step, with `text` before theirs."""
+    global _span
+    outer = _span
+    _span = (start, end, text)
+    try:
+        yield
+    finally:
+        _span = outer
+
+
 def report(fraction: float, text: str = "") -> None:
     """Tell that `fraction` (0..1) of the running step is done."""
     global _last
     now = time.monotonic()
-    if _listener is not None and (now - _last > INTERVAL or fraction >= 1):
+    if _listener is not None and (now - _last > INTERVAL or (fraction >= 1 and _span[1] >= 1)):
         _last = now
-        _listener(min(max(fraction, 0.0), 1.0), text)
+        start, end, name = _span
+        _listener(start + (end - start) * min(max(fraction, 0.0), 1.0), f"{name} {text}".strip())
 
 
 def track(

@@ -162,9 +162,11 @@ class Quantizer(Spec):
 class DataSource(Spec):
     """A named data set, found where `folder` says; its content hash, not its place, is in the key."""
 
-    UNKEYED: ClassVar[frozenset[str]] = frozenset({"folder", "rows"})
+    VERSION: ClassVar[int] = 2  # 2: texts are read without the rows that ask what is reported
+    UNKEYED: ClassVar[frozenset[str]] = frozenset({"folder", "rows", "definition"})
     name: str
     folder: str | None = None
+    definition: str | None = None  # the YAML of a task that lies beside its suite; its bytes are in `content`
     rows: int = 1500  # of the evaluated split, for estimates
     content: str = ""  # sha256 of the local files, or the hub's revision
 
@@ -183,9 +185,13 @@ class CalibrationSpec(Spec):
 
 
 class TaskSpec(Spec):
-    """One lm-eval task of a suite: where its items are, its shots, and the metric that tables show."""
+    """One lm-eval task of a suite: where its items are, its shots, and the metric that tables show.
+
+    `name` heads its column; a suite that holds one task twice labels it. `task` is what lm-eval calls it.
+    """
 
     source: DataSource
+    label: str = ""
     metric: str = "acc"
     shots: int = 0
     optional: bool = False
@@ -193,6 +199,10 @@ class TaskSpec(Spec):
 
     @property
     def name(self) -> str:
+        return self.label or self.source.name
+
+    @property
+    def task(self) -> str:
         return self.source.name
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from harness.evaluation.items import scores
+from harness.evaluation.items import is_loss, scores, value
 from harness.evaluation.statistics import bootstrap_means, interval
 from harness.store import Store
 from reports.variants import Facts, Row
@@ -108,7 +108,7 @@ def _speed(result: dict[str, Any]) -> Row:
 
 def _averages(found: list[Row], run: dict[str, Any], store: Store) -> None:
     """Add the mean over tasks of their headline metrics and its paired difference to dense, with bootstrap intervals."""
-    tasks = {name: metric for name, metric in run["metrics"].items() if not metric.endswith("perplexity")}
+    tasks = {name: metric for name, metric in run["metrics"].items() if not is_loss(metric)}
     scored = [
         (row, items) for row, variant in zip(found, run["variants"], strict=True) if (items := _items(variant, store))
     ]
@@ -117,14 +117,14 @@ def _averages(found: list[Row], run: dict[str, Any], store: Store) -> None:
     for row, _ in scored:
         row["average_metric"] = ", ".join(f"{name} {metric}" for name, metric in tasks.items())
     draws = np.zeros((0, 0))
-    for name, metric in tasks.items():
-        column = "prediction_norm" if metric == "acc_norm" else "prediction"
+    for seed, (name, metric) in enumerate(tasks.items()):
         table = [[item for item in items if item["task"] == name] for _, items in scored]
         first = [item["item"] for item in table[0]]
         if any([item["item"] for item in rows_] != first for rows_ in table):
             raise ValueError(f"{name}: the variants were scored on different items and cannot be compared")
-        hits = np.array([[item[column] == item["target"] for item in rows_] for rows_ in table], dtype=float)
-        sample = bootstrap_means(hits, np.array([item["cluster"] for item in table[0]]))
+        values = np.array([[value(item, metric) for item in rows_] for rows_ in table])
+        # a seed a task: the same weights for tasks of equal size would tie what is independent
+        sample = bootstrap_means(values, np.array([item["cluster"] for item in table[0]]), seed=seed)
         draws = sample if draws.size == 0 else draws + sample
     draws = draws / len(tasks)  # (draws, variants)
     dense = next(

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from harness.evaluation.items import SCHEMA, choice_item, clustered_stderr, digest, loss_item, scores
+from harness.evaluation.items import EMPTY, SCHEMA, choice_item, clustered_stderr, digest, loss_item, scores
 from harness.evaluation.statistics import bootstrap_means, interval, ratio_interval
 
 
@@ -21,7 +21,7 @@ def bits(count: int, seed: int = 0) -> np.ndarray:
 
 
 def row(predicted: int, normed: int, target: int, cluster: str) -> dict:
-    return {"prediction": predicted, "prediction_norm": normed, "target": target, "cluster": cluster}
+    return EMPTY | {"prediction": predicted, "prediction_norm": normed, "target": target, "cluster": cluster}
 
 
 def sample(likelihoods: list[float], answers: list[str]) -> dict:
@@ -79,7 +79,7 @@ def test_perplexity_divides_all_loss_by_all_units():
 
 def test_a_choice_is_judged_by_its_sum_and_by_its_characters():
     answers = ["ox", "a black ox in the fog"]
-    item = choice_item("piqa", sample([-4.0, -6.0], answers), choices=answers, target=1, cluster="Which animal?")
+    item = choice_item("piqa", sample([-4.0, -6.0], answers), choices=answers, target=1, question="Which animal?")
     assert item["loglikelihoods"] == [-4.0, -6.0]
     assert (item["prediction"], item["prediction_norm"]) == (0, 1)
     assert item["lengths"] == [2, 21]
@@ -87,14 +87,14 @@ def test_a_choice_is_judged_by_its_sum_and_by_its_characters():
 
 
 def test_lengths_are_kept_in_characters_and_in_bytes():
-    item = choice_item("piqa", sample([-1.0, -2.0], ["Äther", "air"]), choices=["Äther", "air"], target=0, cluster="q")
+    item = choice_item("piqa", sample([-1.0, -2.0], ["Äther", "air"]), choices=["Äther", "air"], target=0, question="q")
     assert item["lengths"] == [5, 3]
     assert item["byte_lengths"] == [6, 3]
 
 
 def test_equal_items_have_equal_hashes_and_others_do_not():
     def made(answers: list[str], target: int, likelihoods: tuple[float, ...] = (-1.0, -2.0)) -> str:
-        return choice_item("piqa", sample(list(likelihoods), answers), choices=answers, target=target, cluster="q")[
+        return choice_item("piqa", sample(list(likelihoods), answers), choices=answers, target=target, question="q")[
             "item"
         ]
 
@@ -105,7 +105,7 @@ def test_equal_items_have_equal_hashes_and_others_do_not():
 
 def test_rows_survive_the_file_format():
     rows = [
-        choice_item("piqa", sample([-1.0, -2.0], ["a", "b"]), choices=["a", "b"], target=0, cluster="q"),
+        choice_item("piqa", sample([-1.0, -2.0], ["a", "b"]), choices=["a", "b"], target=0, question="q"),
         loss_item("wikitext", 1, digest("page"), 12.5, 4.0),
     ]
     assert pa.Table.from_pylist(rows, schema=SCHEMA).to_pylist() == rows

@@ -8,10 +8,24 @@ from types import SimpleNamespace
 import pytest
 import torch
 from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
-from harness.evaluation import scorer
-from harness.evaluation.scorer import TreeLM, cut, score, stock
-from harness.evaluation.trie import Request, pack
+from harness.evaluation import lm, scorer
+from harness.evaluation.batches import pack
+from harness.evaluation.journal import Journal
+from harness.evaluation.lm import StockLM, TreeLM, cut
+from harness.evaluation.scorer import score
+from harness.evaluation.trie import Request
 from harness.pruning.extraction import Keep, extract
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "Zürich", "then", "some", "33"]
@@ -110,14 +124,14 @@ def test_equal_requests_get_equal_numbers(case):
 
 def test_the_heads_chunks_change_nothing(case, monkeypatch):
     totals, greedy = scored(case.model, case.requests)
-    monkeypatch.setattr(scorer, "HEAD_ROWS", 3)
+    monkeypatch.setattr(scorer, "LOGITS", 3 * 4 * case.model.config.vocab_size)  # three positions
     found = scored(case.model, case.requests)
     assert found[0] == pytest.approx(totals, **FLOAT32)
     assert found[1] == greedy
 
 
 def test_every_answer_is_that_of_stock_hflm(case):
-    theirs = stock(case.model, case.tokenizer).loglikelihood(instances(case.pairs), disable_tqdm=True)
+    theirs = StockLM(case.model, case.tokenizer).loglikelihood(instances(case.pairs), disable_tqdm=True)
     ours = TreeLM(case.model, case.tokenizer).loglikelihood(instances(case.pairs), disable_tqdm=True)
     assert [total for total, _ in ours] == pytest.approx([total for total, _ in theirs], **FLOAT32)
     assert [greedy for _, greedy in ours] == [greedy for _, greedy in theirs]
@@ -142,7 +156,7 @@ def test_long_contexts_are_cut_from_the_left_as_hflm_does(tiny):
         ("x", "y" * 63),
         ("x", "y" * 64),
     ]
-    theirs = stock(model, tokenizer).loglikelihood(instances(pairs), disable_tqdm=True)
+    theirs = StockLM(model, tokenizer).loglikelihood(instances(pairs), disable_tqdm=True)
     ours = TreeLM(model, tokenizer).loglikelihood(instances(pairs), disable_tqdm=True)
     assert [total for total, _ in ours] == pytest.approx([total for total, _ in theirs], **FLOAT32)
 
@@ -159,7 +173,7 @@ def test_a_continuation_that_the_model_cannot_read_is_refused_as_by_hflm(tiny):
     model, tokenizer = tiny
     model.config.max_position_embeddings = 64
     with pytest.raises(AssertionError):
-        stock(model, tokenizer).loglikelihood(instances([("some", "y" * 66)]), disable_tqdm=True)
+        StockLM(model, tokenizer).loglikelihood(instances([("some", "y" * 66)]), disable_tqdm=True)
     with pytest.raises((AssertionError, ValueError)):
         TreeLM(model, tokenizer).loglikelihood(instances([("some", "y" * 66)]), disable_tqdm=True)
 
@@ -169,7 +183,9 @@ def test_running_text_gets_hflms_rolling_scores(tiny):
     model.config.max_position_embeddings = 64
     text = "the quick brown fox jumps over the lazy dog. " * 6
     texts = [(text,), ("short",), (text[:63],), (text[:64],), (text[:65],)]
-    theirs = stock(model, tokenizer).loglikelihood_rolling(instances(texts, "loglikelihood_rolling"), disable_tqdm=True)
+    theirs = StockLM(model, tokenizer).loglikelihood_rolling(
+        instances(texts, "loglikelihood_rolling"), disable_tqdm=True
+    )
     ours = TreeLM(model, tokenizer).loglikelihood_rolling(instances(texts, "loglikelihood_rolling"), disable_tqdm=True)
     assert ours == pytest.approx(theirs, **FLOAT32)
 
@@ -181,3 +197,110 @@ def test_scoring_leaves_no_trace_in_the_model(tiny):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
     assert model.config.use_cache is True
+
+
+SHAPE = {
+    "vocab_size": 300,
+    "hidden_size": 48,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 512,
+}
+FAMILIES = {
+    "llama": (LlamaForCausalLM, LlamaConfig, {}),
+    "mistral": (MistralForCausalLM, MistralConfig, {"sliding_window": 16}),
+    "qwen2": (
+        Qwen2ForCausalLM,
+        Qwen2Config,
+        {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1},
+    ),
+    "qwen3": (Qwen3ForCausalLM, Qwen3Config, {}),
+}
+
+
+@pytest.mark.parametrize("budget", [40, 10**6])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_scored_as_by_one_plain_pass_a_request(family, budget):
+    kind, config, more = FAMILIES[family]
+    torch.manual_seed(0)
+    model = kind(config(**SHAPE, **more)).double().eval()
+    rng = random.Random(1)
+    header = tuple(rng.choices(range(300), k=50))
+    requests = [
+        Request(header + tuple(rng.choices(range(300), k=20)), (rng.randrange(300), answer))
+        for _ in range(6)
+        for answer in (5, 6, 7)
+    ]
+    found = scored(model, requests, budget)
+    assert found[0] == pytest.approx(plain(model, requests)[0], **EXACT)
+
+
+def test_the_models_own_attention_is_back_after_scoring_and_after_a_failure(tiny, monkeypatch):
+    model, _ = tiny
+    before = model.config._attn_implementation
+    batches = pack([Request((5, 6), (7,))])
+    score(model, batches, 1)
+    assert model.config._attn_implementation == before
+    monkeypatch.setattr(type(batches[0].groups[0]), "mask", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        score(model, pack([Request((5, 6), (7,))]), 1)
+    assert model.config._attn_implementation == before
+
+
+@pytest.mark.parametrize("kind", [TreeLM, StockLM])
+def test_a_killed_scoring_asks_only_for_what_is_missing(case, kind, tmp_path, monkeypatch):
+    path = tmp_path / "answers.jsonl"
+    monkeypatch.setattr(lm, "CHUNK", 10)
+    small = {"batch_tokens": 60} if kind is TreeLM else {}
+    whole = kind(case.model, case.tokenizer, **small).loglikelihood(instances(case.pairs))
+    add, calls = Journal.add, []
+
+    def dying(self, answers):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(answers)
+        add(self, answers)
+
+    monkeypatch.setattr(Journal, "add", dying)
+    with pytest.raises(KeyboardInterrupt):
+        kind(case.model, case.tokenizer, journal=Journal(path), **small).loglikelihood(instances(case.pairs))
+    path.write_text(path.read_text() + '["torn')
+    done = Journal(path)
+    assert 0 < len(done.found) < len(case.pairs) / 2
+    asked: list[str] = []
+
+    def listening(self, answers):
+        pairs = list(answers)
+        asked.extend(key for key, _ in pairs)
+        add(self, pairs)
+
+    monkeypatch.setattr(Journal, "add", listening)
+    resumed = kind(case.model, case.tokenizer, journal=Journal(path), **small).loglikelihood(instances(case.pairs))
+    assert not set(asked) & set(done.found), "nothing that was kept is asked again"
+    assert [total for total, _ in resumed] == pytest.approx([total for total, _ in whole], **FLOAT32)
+    assert [greedy for _, greedy in resumed] == [greedy for _, greedy in whole]
+    assert set(Journal(path).found) == set(asked) | set(done.found)
+
+
+def test_generation_is_hflms_and_is_not_repeated_after_a_kill(tiny, tmp_path, monkeypatch):
+    model, tokenizer = tiny
+    options = {"until": ["\n"], "max_gen_toks": 6, "do_sample": False}
+    asked = [Instance("generate_until", {}, (f"the cat {index}", options), index) for index in range(20)]
+    theirs = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=16).generate_until(asked, disable_tqdm=True)
+    ours = TreeLM(model, tokenizer, journal=Journal(tmp_path / "answers.jsonl"))
+    assert ours.generate_until(asked) == theirs
+    monkeypatch.setattr(type(model), "generate", lambda *_, **__: 1 / 0)
+    again = TreeLM(model, tokenizer, journal=Journal(tmp_path / "answers.jsonl"))
+    assert again.generate_until(asked) == theirs
+
+
+def test_equal_requests_of_two_tasks_are_scored_once(tiny):
+    model, tokenizer = tiny
+    ours = TreeLM(model, tokenizer)
+    first = ours.loglikelihood(instances([("a", " b"), ("a", " c")]))
+    known = dict(ours.journal.found)
+    assert ours.loglikelihood(instances([("a", " c"), ("a", " b")])) == first[::-1]
+    assert ours.journal.found == known

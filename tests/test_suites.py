@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.data import layout, suites, text
+from harness.data import layout, overlap, suites, tasks, text
 from harness.data.layout import DEMO_FORMATS, demo_folder
-from harness.evaluation.scorer import TreeLM
+from harness.evaluation.lm import TreeLM
 from harness.nas.fitness import load_items
 from harness.spec import TaskSpec
 
@@ -78,7 +78,20 @@ def test_a_shipped_suite_names_what_exists(name):
 
 
 def test_the_shipped_suites_are_found():
-    assert {"demo", "commonsense", "perplexity"} <= set(suites.known())
+    assert {"demo", "commonsense", "llama_nas", "parity", "perplexity", "subnetwork11"} <= set(suites.known())
+
+
+def test_subnetwork11_has_eleven_tasks_and_llama_nas_five():
+    assert len(suites.read("subnetwork11").tasks) == 11
+    assert {task.task: task.shots for task in suites.read("llama_nas").tasks} == {
+        **dict.fromkeys(("arc_easy", "arc_challenge", "truthfulqa_mc1", "winogrande")),
+        "mmlu": 5,
+    }
+
+
+@pytest.mark.parametrize("name", suites.known())
+def test_a_suite_file_says_where_it_comes_from(name):
+    assert (Path(str(demo_folder())) / f"{name}.yaml").read_text().startswith("# ")
 
 
 def test_the_demo_suite_has_the_metrics_of_the_suite_it_stands_for():
@@ -180,7 +193,8 @@ def test_a_users_suite_is_read_from_its_path(tmp_path):
 @pytest.mark.parametrize(
     ("content", "where", "what"),
     [
-        ({"name": "x", "tasks": [{"task": "piqa", "metric": "accc"}]}, "tasks.0.metric", "'acc', 'acc_norm'"),
+        ({"name": "x", "tasks": [{"task": "piqa", "metric": 1}]}, "tasks.0.metric", "valid string"),
+        ({"name": "x", "tasks": [{"task": "piqa"}] * 2}, "piqa", "occurs twice"),
         ({"name": "x", "tasks": [{"task": "piqa", "shots": -1}]}, "tasks.0.shots", "greater than or equal to 0"),
         ({"name": "x", "tasks": [{"task": "piqa"}], "serch": []}, "serch", "search"),
         ({"name": "x", "tasks": []}, "tasks", "at least 1"),
@@ -188,7 +202,7 @@ def test_a_users_suite_is_read_from_its_path(tmp_path):
         ("", "", ""),
         ("name: [", "", ""),
     ],
-    ids=["metric", "shots", "key", "no tasks", "no name", "empty", "no YAML"],
+    ids=["metric", "twice", "shots", "key", "no tasks", "no name", "empty", "no YAML"],
 )
 def test_what_is_wrong_in_a_suite_file_is_one_line_that_names_file_and_field(tmp_path, content, where, what):
     path = suite_file(tmp_path, content)
@@ -218,6 +232,7 @@ def test_an_optional_task_without_data_is_left_out_with_a_notice(tmp_path):
     assert [notice.split(":")[0] for notice in notices] == [
         "ptb_token",
         *(f"search leaves out {name}" for name in ("arc_easy", "arc_challenge", "openbookqa", "winogrande")),
+        f"wikitext2/test.jsonl in data_dir={tmp_path} holds 1 of 62 rows",
     ]
 
 
@@ -297,6 +312,106 @@ def test_a_search_takes_as_many_items_as_it_is_told_and_the_same_ones_again(sear
     first = searched(search, report, limit=3)
     assert first[1] == {f"demo_{name}": 3 for name in DEMO_FORMATS}
     assert searched(search, report, limit=3) == first
+
+
+def folder_of(name: str, request) -> Path | None:
+    """Return where a suite's data lies; only the demo suite ships its own."""
+    return None if name == "demo" else request.getfixturevalue("data_dir")
+
+
+EVERY = [pytest.param(name, marks=[] if name == "demo" else pytest.mark.data) for name in suites.known()]
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    """Return the questions of reported or searched tasks, by task; each task is loaded once for all suites."""
+    kept: dict[tuple[str, str], list[str]] = {}
+
+    def ask(specs, use: str) -> dict[str, list[str]]:
+        for spec in specs:
+            if (spec.task, use) not in kept:
+                report, search = ((spec,), ()) if use == "report" else ((), (spec,))
+                found = overlap.asked(report, search, tmp_path_factory.mktemp("asked"))
+                kept[spec.task, use] = [words for questions in found.values() for words in questions]
+        return {spec.task: kept[spec.task, use] for spec in specs}
+
+    return ask
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.timeout(600)
+def test_no_text_of_a_suite_asks_what_it_reports_or_searches(name, request, asked):
+    suite, data_dir = suites.read(name), folder_of(name, request)
+    report, search = suites.sources(suite, data_dir, [])
+    questions = [
+        words
+        for use, specs in (("report", report), ("search", search))
+        for found in asked(specs, use).values()
+        for words in found
+    ]
+    for said in {suite.calibration, suite.training}:
+        rows = text.rows(suites.text_source(said, data_dir))
+        assert len(rows) >= 200
+        assert overlap.holding(rows, questions) == []
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.timeout(600)
+def test_no_search_of_a_suite_asks_what_it_reports(name, request, asked, tiny, tmp_path, monkeypatch):
+    chosen: dict[str, list[str]] = {}
+
+    def listening(task, samples: list[int]) -> None:  # no prompts: rendering 18,000 takes half a minute
+        wanted = task.eval_docs.select(samples)
+        chosen[task.config.task] = [overlap.words(tasks.question(task, document)) for document in wanted]
+        task._instances = []
+
+    report, search = suites.sources(suites.read(name), folder_of(name, request), [])
+    reported = {words for questions in asked(report, "report").values() for words in questions}
+    monkeypatch.setattr("lm_eval.api.task.Task.build_all_requests", listening)
+    load_items(search, report, tiny[1], tiny[0], tmp_path / "scratch", limit=10**6, seed=0)
+    assert len(chosen) >= 3
+    for task, questions in chosen.items():
+        assert len(questions) >= (16 if name == "demo" else 1000), task
+        assert not reported & set(questions), task
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_no_examples_of_a_task_are_reported(name, request, tmp_path):
+    report, _ = suites.sources(suites.read(name), folder_of(name, request), [])
+    shown, reported = set(), set()
+    for parts in tasks.load(tuple(spec for spec in report if spec.shots), tmp_path).values():
+        for task in parts.values():
+            own = {overlap.words(tasks.question(task, document)) for document in task.eval_docs}
+            examples = {overlap.words(tasks.question(task, document)) for document in task.sampler.df}
+            assert not own & examples
+            shown, reported = shown | examples, reported | own
+    # upstream's own: MMLU's examples of clinical_knowledge and college_medicine are reported items of each other
+    assert len(shown & reported) == (5 if name == "llama_nas" else 0)
+
+
+@pytest.mark.data
+def test_the_rows_left_out_of_the_training_text_are_few(data_dir):
+    source = suites.text_source("alpaca", data_dir)
+    assert len(text.all_rows(source)) - len(text.rows(source)) == len(overlap.LEFT_OUT) == 7
+
+
+def test_a_row_is_left_out_whatever_its_case_and_answer(monkeypatch):
+    row = {"instruction": "Which bird cannot fly at all?", "input": "", "output": "The ostrich."}
+    monkeypatch.setattr(overlap, "LEFT_OUT", frozenset({overlap.row_hash(row)}))
+    changed = {**row, "instruction": "which  BIRD cannot fly, at all", "output": "Penguins."}
+    assert overlap.apart([changed, {**row, "input": "In Europe."}]) == [{**row, "input": "In Europe."}]
+
+
+def test_a_row_that_holds_a_long_question_is_found_and_a_short_one_is_nothing():
+    row = {"instruction": "Answer this.", "input": "Say: which bird CANNOT fly at all?", "output": "Ostrich"}
+    for question, held in (
+        ("which bird cannot fly at all", True),
+        ("which bird cannot fly at", True),
+        ("which bird cannot fly", False),  # too short to tell
+        ("which bird cannot fly at night", False),
+    ):
+        assert bool(overlap.holding([row], [question])) is held
+    assert overlap.holding([{"text": "say which bird cannot fly at all"}], ["say which bird cannot fly"]) != []
 
 
 @pytest.mark.data

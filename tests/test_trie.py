@@ -1,4 +1,4 @@
-"""Requests share prefixes in trees: nothing sees what is not its own past, nothing is scored twice, little is computed twice."""
+"""Requests share prefixes in a trie: nothing sees what is not its own past, nothing is scored twice, nothing is read twice."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import random
 import pytest
 import torch
 
-from harness.evaluation.trie import LARGEST_TREE, SHARED_TOKENS, Request, common_prefix, floor_tokens, grow, pack
+from harness.evaluation.batches import GATHERED, WASTE, Batch, grouped, pack
+from harness.evaluation.trie import BLOCK, Request, Segment, common_prefix, floor, rows
+
+BUDGETS = [1, 60, 300, 10**6]
 
 
 def draw(seed: int) -> list[Request]:
-    """Requests over three tokens, so that prefixes, duplicates, and requests inside others are common."""
+    """Requests over three tokens, so that prefixes, duplicates, requests inside others and long ones are common."""
     rng = random.Random(seed)
-    words = [tuple(rng.choices(range(1, 4), k=rng.randint(1, 12))) for _ in range(12)]
+    words = [tuple(rng.choices(range(1, 4), k=rng.randint(1, 12 if seed % 2 else 90))) for _ in range(12)]
     requests = []
     for _ in range(rng.randint(1, 40)):
         context = sum(rng.choices(words, k=rng.randint(1, 4)), ())
@@ -26,136 +29,156 @@ def prefixes(requests: list[Request]) -> set[tuple[int, ...]]:
     return {request.inputs[: end + 1] for request in requests for end in range(len(request.inputs))}
 
 
-def questions(count: int, answers: int, length: int) -> list[Request]:
-    """`count` contexts of `length` tokens that differ from the first token on, `answers` one-token-apart answers each."""
-    return [Request((100 + index,) * length, (answer, 7)) for index in range(count) for answer in range(answers)]
+def headed(count: int, header: int, length: int) -> list[Request]:
+    """`count` questions of `length` tokens behind one header, with four answers of two tokens each."""
+    start = tuple(range(1000, 1000 + header))
+    return [Request(start + (100 + index,) * length, (answer, 7)) for index in range(count) for answer in range(1, 5)]
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_a_node_sees_its_ancestors_and_nothing_else(seed):
+def read(batches: list[Batch]) -> list[tuple[Batch, dict[int, list[tuple[int, ...]]]]]:
+    """Return per batch, for each key, the tokens that it sees in the order of their positions, by following the masks."""
+    found, kept = [], []
+    for batch in batches:
+        nodes = batch.ids.shape[1]
+        own = [None] * batch.carried + batch.ids[0].tolist()
+        tokens = [token for token, _ in kept] + batch.ids[0].tolist()
+        positions = [place for _, place in kept] + batch.positions[0].tolist()
+        assert len(own) == len(tokens)
+        results: list[list[tuple[int, int]]] = []
+        for group in batch.groups:
+            mask = group.mask(torch.float32, torch.device("cpu"), None)[:, 0]
+            for row in range(len(group.keys)):
+                for query in range(group.queries.shape[1]):
+                    seen = group.keys[row][mask[row, query] == 0].tolist()
+                    assert len(seen) == len(set(seen)), "no key counts twice"
+                    results.append(sorted((positions[key], tokens[key]) for key in seen))
+        pasts = [results[place] for place in batch.places.tolist()]
+        assert len(pasts) == nodes
+        found.append((batch, pasts))
+        kept = [(tokens[key], positions[key]) for key in batch.keep.tolist()]
+    return found
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("seed", range(16))
+def test_each_token_sees_its_own_past_and_nothing_else(seed, budget):
     requests = draw(seed)
-    for tree in grow(requests):
-        read: dict[int, tuple[int, ...]] = {}
-        for index, path in tree.paths:
-            for depth, node in enumerate(path):
-                assert read.setdefault(node, requests[index].inputs[: depth + 1]) == requests[index].inputs[: depth + 1]
-        mask = tree.mask()
-        for node, past in read.items():
-            assert tree.tokens[node] == past[-1]
-            assert tree.positions[node] == len(past) - 1
-            assert [bool(seen) for seen in mask[node]] == [
-                past[: len(read[other])] == read[other] for other in range(len(tree.tokens))
-            ]
-
-
-@pytest.mark.parametrize("budget", [1, 60, 10**6])
-@pytest.mark.parametrize("seed", range(10))
-def test_a_batch_shows_each_scored_token_its_own_past(seed, budget):
-    requests = draw(seed)
-    for batch in pack(requests, budget=budget):
-        rows, nodes = batch.ids.shape
-        causal = torch.ones(nodes, nodes, dtype=torch.bool).tril().repeat(rows, 1, 1)
-        mask = causal if batch.mask is None else batch.mask.squeeze(1)
-        assert mask.diagonal(dim1=1, dim2=2).all()  # padding too: a softmax over nothing is NaN
-        done: dict[int, int] = {}
-        for place, owner in zip(batch.scored.tolist(), batch.owners.tolist(), strict=True):
-            row, node = divmod(place, nodes)
-            request, step = requests[owner], done.get(owner, 0)
-            past = (request.context + request.continuation)[: len(request.context) + step]
-            seen = mask[row, node].nonzero().flatten()
-            assert sorted(zip(batch.positions[row, seen].tolist(), batch.ids[row, seen].tolist(), strict=True)) == list(
-                enumerate(past)
+    for batch, pasts in read(pack(requests, budget=budget)):
+        whole = {}
+        for place, owner in zip(batch.which.tolist(), batch.owners.tolist(), strict=True):
+            whole.setdefault(owner, []).append(batch.scored[place].item())
+        for owner, nodes in whole.items():
+            inputs = requests[owner].inputs
+            for node in nodes:
+                depth = len(pasts[node])
+                assert pasts[node] == list(enumerate(inputs[:depth]))
+            assert sorted(len(pasts[node]) for node in nodes) == list(
+                range(len(requests[owner].context), len(inputs) + 1)
             )
-            done[owner] = step + 1
 
 
-@pytest.mark.parametrize("budget", [1, 60, 10**6])
-@pytest.mark.parametrize("seed", range(10))
-def test_each_continuation_is_scored_exactly_once_and_in_order(seed, budget):
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("seed", range(16))
+def test_each_continuation_is_scored_exactly_once_and_by_one_batch(seed, budget):
     requests = draw(seed)
-    scored: dict[int, list[int]] = {index: [] for index in range(len(requests))}
+    scored: dict[int, list[int]] = {}
     for batch in pack(requests, budget=budget):
-        for owner, target in zip(batch.owners.tolist(), batch.targets.tolist(), strict=True):
-            scored[owner].append(target)
-    assert [tuple(targets) for targets in scored.values()] == [request.continuation for request in requests]
+        assert not set(batch.requests) & set(scored), "a request is never split: what is done can be kept"
+        for owner, target in sorted(zip(batch.owners.tolist(), batch.targets.tolist(), strict=True)):
+            scored.setdefault(owner, []).append(target)
+    assert [sorted(request.continuation) for request in requests] == [scored[index] for index in range(len(requests))]
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_a_tree_stores_no_prefix_twice(seed):
+@pytest.mark.parametrize("seed", range(16))
+def test_one_batch_reads_and_scores_exactly_the_floor(seed):
     requests = draw(seed)
-    for tree in grow(requests):
-        assert len(tree.tokens) == len(prefixes([requests[index] for index, _ in tree.paths]))
+    [batch] = pack(requests, budget=10**6)
+    least = floor(requests)
+    assert (batch.ids.numel(), batch.scored.numel()) == (least.tokens, least.scores)
 
 
-@pytest.mark.parametrize("length", [1, SHARED_TOKENS, 200])
-def test_answers_of_one_question_store_every_prefix_once(length):
-    requests = questions(9, 5, length)
-    random.Random(0).shuffle(requests)
-    stored = sum(len(tree.tokens) for tree in grow(requests))
-    assert stored == len(prefixes(requests)) == 9 * (length + 5)
-    assert stored == floor_tokens(requests)[0]
+@pytest.mark.parametrize("budget", [100, 400, 1000])
+def test_a_header_is_read_once_however_many_batches_share_it(budget):
+    requests = headed(30, 300, 40)
+    batches = pack(requests, budget=budget)
+    assert len(batches) > 1
+    answers = 3 * 2  # a batch that begins among one question's answers reads that question's last token again
+    assert sum(batch.ids.numel() for batch in batches) <= floor(requests).tokens + answers * len(batches)
+    assert all(batch.ids.numel() <= max(budget, 341) for batch in batches)
 
 
-def test_a_header_is_shared_across_questions_though_it_is_a_small_part_of_them():
-    header = (5,) * SHARED_TOKENS
-    requests = [Request(header + (100 + index,) * 200, (1, 2)) for index in range(3)]
-    [tree] = grow(requests)
-    assert len(tree.tokens) == SHARED_TOKENS + 3 * 201
-
-
-def test_a_short_common_start_joins_no_strangers():
-    few = (5,) * (SHARED_TOKENS - 1)
-    requests = [Request(few + (100 + index,) * 200, (1, 2)) for index in range(3)]
-    assert [len(tree.tokens) for tree in grow(requests)] == [SHARED_TOKENS + 200] * 3
-
-
-def test_no_tree_outgrows_the_largest_unless_one_request_does():
-    header = (5,) * 300
-    requests = [Request(header + (100 + index,) * 150, (1, 2)) for index in range(20)]
-    trees = grow([*requests, Request((9,) * (LARGEST_TREE + 50), (1,))])
-    assert sum(len(tree.paths) for tree in trees) == 21
-    assert [len(tree.tokens) for tree in trees if len(tree.tokens) > LARGEST_TREE] == [LARGEST_TREE + 50]
-    assert max(len(tree.paths) for tree in trees) == 4  # 300 + 4 * 151 = 904 tokens; a fifth would make 1055
-
-
-@pytest.mark.parametrize("budget", [1, 37, 100, 2048])
-def test_a_batch_keeps_to_its_budget_unless_it_is_one_tree(budget):
-    requests = draw(3) + questions(9, 3, 40)
-    shapes = [batch.ids.shape for batch in pack(requests, budget=budget)]
-    assert all(rows * nodes <= budget or rows == 1 for rows, nodes in shapes)
-    assert sum(rows for rows, _ in shapes) == len(grow(requests))
-    assert [nodes for _, nodes in shapes] == sorted(
-        (nodes for _, nodes in shapes), reverse=True
-    )  # memory runs out first or never
-
-
-def test_a_budget_is_used_up():
-    lengths = [batch.ids.shape[0] for batch in pack(questions(9, 3, 40), budget=4 * 43)]
-    assert lengths == [4, 4, 1]
-
-
-def test_requests_that_branch_nowhere_need_no_mask():
-    chain = [Request((1, 2, 3), (4,)), Request((1, 2, 3, 4), (5, 6)), Request((1, 2, 3), (4,)), Request((9,) * 4, (1,))]
-    [batch] = pack(chain)
-    assert batch.mask is None
-    [batch] = pack([*chain, Request((1, 2, 3), (7, 8))])
-    assert batch.mask is not None
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_the_floor_counts_unique_prefixes_and_unique_scored_positions(seed):
+@pytest.mark.parametrize("seed", range(16))
+def test_the_floor_counts_unique_prefixes_their_pasts_and_unique_scored_positions(seed):
     requests = draw(seed)
     heads = set()
     for request in requests:
         whole = request.context + request.continuation
         heads |= {whole[:end] for end in range(len(request.context), len(whole))}
-    assert floor_tokens(requests) == (len(prefixes(requests)), len(heads))
-    assert sum(len(tree.tokens) for tree in grow(requests)) >= floor_tokens(requests)[0]
+    read_once = prefixes(requests)
+    least = floor(requests)
+    assert (least.tokens, least.scores) == (len(read_once), len(heads))
+    assert least.pairs == sum(len(prefix) for prefix in read_once)
+
+
+def test_the_floor_does_not_depend_on_the_order():
+    requests = draw(3)
+    assert floor(requests) == floor(random.Random(0).sample(requests, k=len(requests)))
+
+
+def test_a_chain_of_batches_is_cut_where_it_would_grow_too_long():
+    requests = headed(30, 300, 40)
+    batches = pack(requests, budget=200, chain=900)
+    lengths = []
+    for batch in batches:
+        if batch.carried:
+            lengths[-1] += batch.ids.numel()
+        else:
+            lengths.append(batch.ids.numel())
+    assert len(lengths) > 2
+    assert max(lengths) <= 900 < 2 * min(lengths[:-1])
+    check = {owner for batch in batches for owner in batch.requests}
+    assert check == set(range(len(requests)))
+
+
+def test_attention_multiplies_little_that_is_masked():
+    for requests in (headed(40, 600, 60), headed(60, 0, 50), [Request((1,) * 20 + (2, 3) * 1000, (4,))]):
+        products = sum(
+            group.queries.numel() * group.keys.shape[1]
+            for batch in pack(requests, budget=2048)
+            for group in batch.groups
+        )
+        assert products <= 2.6 * floor(requests).pairs  # a plain causal square is 2, before any padding
+
+
+def test_segments_stay_small_enough_for_a_cache():
+    for row in rows([*headed(20, 600, 60), Request((9,) * 3000, (1,))], budget=2048):
+        assert max(segment.size for segment in row.segments) <= BLOCK
+
+
+def test_groups_waste_and_gather_no_more_than_they_may():
+    rng = random.Random(0)
+    segments = [Segment(0, list(range(rng.randint(0, 900))), size=rng.randint(1, BLOCK)) for _ in range(300)]
+    groups = grouped(segments)
+    assert sorted(map(id, segments)) == sorted(id(segment) for group in groups for segment in group)
+    for group in groups:
+        most, widest = max(one.size for one in group), max(len(one.prefix) + one.size for one in group)
+        assert len(group) * widest <= GATHERED or len(group) == 1
+        used = sum(one.size * (len(one.prefix) + one.size) for one in group)
+        assert len(group) * most * widest <= WASTE * used
+
+
+def test_a_sliding_window_hides_what_lies_behind_it():
+    [batch] = pack([Request(tuple(range(1, 50)), (3,))])
+    for group in batch.groups:
+        mask = group.mask(torch.float32, torch.device("cpu"), 10)[0, 0]
+        seen = (mask == 0).sum(dim=1)
+        assert seen.tolist() == [min(position + 1, 10) for position in range(49)]
+        assert (group.mask(torch.float32, torch.device("cpu"), 100) == 0).sum() == 49 * 50 / 2
 
 
 def test_nothing_to_score_is_no_batch():
     assert pack([]) == []
-    assert floor_tokens([]) == (0, 0)
+    assert floor([]).tokens == floor([]).scores == 0
 
 
 @pytest.mark.parametrize(

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from harness.data import layout
-from harness.data.layout import nearest
+from harness.data.definitions import OVER_ITEMS, Definition, definitions
+from harness.data.places import absent, nearest, shortfalls
 from harness.spec import DataSource, TaskSpec
+
+TOKEN_METRICS = {"token_perplexity": "weighted_perplexity"}  # of the tasks that are windows of running text
 
 
 class SuiteTask(BaseModel):
+    """A task by lm-eval's name. Without `metric`: acc where there is one, else the definition's first."""
+
     model_config = ConfigDict(extra="forbid")
     task: str
-    metric: Literal["acc", "acc_norm", "word_perplexity", "token_perplexity"] = "acc"
-    shots: Annotated[int, Field(ge=0)] = 0
+    name: Annotated[str, Field(pattern=r"^[\w.@+-]*$")] = ""  # of its column, when not the task's
+    metric: str | None = None
+    shots: Annotated[int, Field(ge=0)] | None = None  # None: as the definition says
     optional: bool = False
 
 
@@ -31,6 +39,15 @@ class Suite(BaseModel):
     search: list[str] = []  # tasks whose training items a search scores, when not those of `tasks`
     calibration: str = "wikitext2"
     training: str = "alpaca"
+    _beside: Path | None = PrivateAttr(default=None)  # folder of a user's file, where own definitions lie
+
+    @model_validator(mode="after")
+    def _one_column_each(self) -> Suite:
+        counts = Counter(task.name or task.task for task in self.tasks)
+        twice = [name for name, count in counts.items() if count > 1]
+        if twice:
+            raise ValueError(f"{', '.join(twice)} occurs twice; give each its own `name`")
+        return self
 
 
 def known() -> list[str]:
@@ -52,12 +69,14 @@ def read(name: str) -> Suite:
             raise ValueError(f"suite={name}: no such file")
         raise ValueError(f"suite={name} is unknown; {nearest(name, known())}")
     try:
-        return Suite.model_validate(yaml.safe_load(path.read_text()))
+        suite = Suite.model_validate(yaml.safe_load(path.read_text()))
     except ValidationError as error:
         lines = [f"suite file {path}: {_finding(item)}" for item in error.errors()]
         raise ValueError("\n".join(lines)) from None
     except yaml.YAMLError as error:
         raise ValueError(f"suite file {path}: no YAML: {' '.join(str(error).split())}") from None
+    suite._beside = path.resolve().parent if name.endswith((".yaml", ".yml")) else None
+    return suite
 
 
 def _finding(item: Any) -> str:
@@ -71,28 +90,66 @@ def _finding(item: Any) -> str:
 def sources(
     suite: Suite, data_dir: Path | None, notices: list[str]
 ) -> tuple[tuple[TaskSpec, ...], tuple[TaskSpec, ...]]:
-    """Return report tasks and search tasks with their data found; ValueError lists all data that is missing.
+    """Return report tasks and search tasks with their data found; ValueError lists all that is missing or cannot be.
 
-    Optional tasks without data are left out, with a line in `notices`.
+    Optional tasks without data are left out, with a line in `notices`; so are files that are cut short told.
     """
     report: list[TaskSpec] = []
     errors: list[str] = []
+    find = cache(partial(layout.source, data_dir=data_dir, beside=suite._beside))
     for task in suite.tasks:
         try:
-            found = layout.source(task.task, data_dir)
+            found = find(task.task)
         except ValueError as error:
             (notices if task.optional else errors).append(str(error))
             continue
-        report.append(TaskSpec(source=found, metric=task.metric, shots=task.shots, optional=task.optional))
+        try:
+            report.append(_spec(task, found, notices))
+        except ValueError as error:
+            errors.append(str(error))
     if errors:
         raise ValueError("\n".join(errors))
     search = []
-    for name in suite.search or [spec.name for spec in report]:
+    for name in suite.search or dict.fromkeys(spec.task for spec in report):
         try:
-            search.append(TaskSpec(source=layout.source(name, data_dir)))
+            search.append(TaskSpec(source=find(name)))
         except ValueError as error:
             notices.append(f"search leaves out {error}")
+    for name, folder in {(spec.task, spec.source.folder): None for spec in (*report, *search)}:
+        notices += [line for line in (shortfalls(name, Path(folder)) if folder else ()) if line not in notices]
     return tuple(report), tuple(search)
+
+
+def _spec(task: SuiteTask, found: DataSource, notices: list[str]) -> TaskSpec:
+    """Return the task with its metric and shots settled; ValueError when its definition does not allow them."""
+    leaves = list(definitions(found).values())
+    first = leaves[0] if leaves else Definition({"task": task.task})
+    metric = _metric(task, first.metrics() if leaves else TOKEN_METRICS)
+    shots = first.shots if task.shots is None else task.shots
+    if shots and first.examples is None:
+        lacking = (
+            f"; data_dir={found.folder} lacks {', '.join(absent(found.name, Path(found.folder)))}"
+            if found.folder
+            else ""
+        )
+        raise ValueError(
+            f"{task.task}: shots={shots} needs examples that are not reported, and no split holds any{lacking}"
+        )
+    if shots and first.examples == first.evaluated:
+        notices.append(f"{task.task}: its examples come from the split that is reported, as lm-eval defines it")
+    return TaskSpec(source=found, label=task.name, metric=metric, shots=shots, optional=task.optional)
+
+
+def _metric(task: SuiteTask, metrics: dict[str, str]) -> str:
+    metric = task.metric or ("acc" if "acc" in metrics else next(iter(metrics)))
+    if metric not in metrics:
+        raise ValueError(f"{task.task}: metric {metric} is none of its metrics ({', '.join(metrics)})")
+    if metrics[metric] not in OVER_ITEMS:
+        raise ValueError(
+            f"{task.task}: metric {metric} is aggregated by {metrics[metric].removeprefix('!function ')}, which is no mean "
+            f"over items, so variants cannot be compared item by item"
+        )
+    return metric
 
 
 def text_source(name: str, data_dir: Path | None) -> DataSource:

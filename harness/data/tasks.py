@@ -4,65 +4,110 @@ from __future__ import annotations
 
 import json
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.data.layout import layout, local_files
-from harness.spec import TaskSpec
+from harness.data.catalogue import layout
+from harness.data.definitions import Definition, definitions, manager, overrides, parts, read_yaml
+from harness.data.places import read_jsonl
+from harness.spec import DataSource, TaskSpec
 
 Split = Literal["report", "search"]
+FEWSHOT_SEED = 1234  # lm-eval's own default, which its evaluate() leaves unset
 
 
-def definition(spec: TaskSpec, split: Split) -> dict[str, Any]:
+def load(specs: tuple[TaskSpec, ...], folder: Path, split: Split = "report") -> dict[str, dict[str, Any]]:
+    """Return lm-eval Task objects by part, by the spec's name; definitions are written to `folder`.
+
+    A plain task has one part, called as the task is; a group has its tasks as parts. What the table of tasks does not
+    hold loads by lm-eval's own name.
+    """
+    if all(spec.source.folder is not None for spec in specs):
+        os.environ["HF_DATASETS_OFFLINE"] = "1"  # local files only: no time lost asking a hub
+    loaded = {spec.name: _load(spec, folder / split / spec.name, split) for spec in specs}
+    for found in loaded.values():
+        for task in found.values():
+            task.set_fewshot_seed(FEWSHOT_SEED)
+    return loaded
+
+
+def _load(spec: TaskSpec, place: Path, split: Split) -> dict[str, Any]:
+    from lm_eval.tasks import TaskManager
+
+    if spec.source.definition is None and layout(spec.task) is None:
+        return _registered(spec, split)
+    place.mkdir(parents=True, exist_ok=True)
+    rows = _by_subject(spec.source)
+    for part in parts(spec.source):
+        (place / f"{part}.yaml").write_text(json.dumps(definition(spec, part, split, place, rows)))  # JSON is YAML
+    return dict(TaskManager(include_path=place, include_defaults=False).load(list(parts(spec.source)))["tasks"])
+
+
+def definition(
+    spec: TaskSpec, part: str, split: Split, place: Path, rows: dict[tuple[str, str], list[Any]]
+) -> dict[str, Any]:
     """Return a task definition that includes lm-eval's own, with the items and the split replaced."""
-    import lm_eval.tasks
-
-    known = layout(spec.name)
-    assert known is not None, spec.name
-    own: dict[str, Any] = {
-        "include": str(Path(lm_eval.tasks.__file__).parent / known.definition),
-        "task": spec.name,
-        "num_fewshot": spec.shots,
-    }
-    if spec.source.folder is not None:
-        files = local_files(spec.name, Path(spec.source.folder))
-        own |= {
-            "dataset_path": "json",
-            "dataset_name": None,
-            "dataset_kwargs": {"data_files": {name: str(path.resolve()) for name, path in files.items()}},
-            "training_split": "train" if "train" in files else None,
-            "validation_split": "validation" if "validation" in files else None,
-            "test_split": "test" if "test" in files else None,
-        }
+    own = overrides(spec.source, part) | {"num_fewshot": spec.shots}
+    known = layout(part)
+    if known is not None and known.subject is not None and spec.source.folder is not None:
+        own["dataset_kwargs"] = {"data_files": _subject_files(known.subject, rows, place, part)}
+    if "data_files" in own.get("dataset_kwargs", {}) and str(place) in str(own["dataset_kwargs"]):
+        own["dataset_kwargs"]["cache_dir"] = str(place / "cache")  # written anew for each run, so kept with it
     if split == "search":
-        own |= {"test_split": "train", "validation_split": None}  # lm-eval scores the test split where there is one
+        own |= _searched(Definition({**read_yaml(Path(own["include"])), **own}))
     return own
+
+
+def _searched(keys: Definition) -> dict[str, Any]:
+    """Return the splits of a search: lm-eval scores the test split where there is one."""
+    return {"test_split": keys.training, "validation_split": None}
+
+
+def _by_subject(source: DataSource) -> dict[tuple[str, str], list[Any]]:
+    """Return the rows of shared files by split and subject; empty where a task has files of its own."""
+    from harness.data.places import local_files
+
+    if source.folder is None or not any(known.subject for part in parts(source) if (known := layout(part))):
+        return {}
+    found: dict[tuple[str, str], list[Any]] = {}
+    for split, path in local_files(source.name, Path(source.folder)).items():
+        for row in read_jsonl(path):
+            found.setdefault((split, row["subject"]), []).append(row)
+    return found
+
+
+def _subject_files(subject: str, rows: dict[tuple[str, str], list[Any]], place: Path, part: str) -> dict[str, str]:
+    """Write a subject's rows of every split beside its definition, and return the files."""
+    files = {}
+    for (split, owner), found in rows.items():
+        if owner == subject:
+            path = place / f"{part}.{split}.jsonl"
+            path.write_text("".join(f"{json.dumps(row)}\n" for row in found))
+            files[split] = str(path.resolve())
+    return files
+
+
+def _registered(spec: TaskSpec, split: Split) -> dict[str, Any]:
+    """Return the leaves of what lm-eval knows by the task's name, with the shots and the split replaced."""
+    found = dict(manager().load([spec.task])["tasks"])
+    for task in found.values():
+        task.set_config("num_fewshot", spec.shots)
+        if split == "search":
+            for key, value in _searched(Definition(vars(task.config))).items():
+                task.set_config(key, value)
+    return found
+
+
+def asks(spec: TaskSpec) -> bool:
+    """Tell whether lm-eval defines the task: windows of running text are no items of its."""
+    return bool(definitions(spec.source))
 
 
 def searchable(spec: TaskSpec) -> bool:
     """Tell whether the task has training items, which a search may score without touching reported ones."""
-    known = layout(spec.name)
-    if known is None:
-        return False
-    if spec.source.folder is None:
-        return known.evaluate != "test" or known.train is not None
-    return known.train is not None and known.train in local_files(spec.name, Path(spec.source.folder))
-
-
-def load(specs: tuple[TaskSpec, ...], folder: Path, split: Split = "report") -> dict[str, Any]:
-    """Return lm-eval Task objects by name; definitions are written to `folder`. Unknown tasks load by lm-eval's own name."""
-    from lm_eval.tasks import TaskManager
-
-    if all(spec.source.folder is not None for spec in specs):
-        os.environ["HF_DATASETS_OFFLINE"] = "1"  # local files only: no time lost asking a hub
-    place = folder / split
-    place.mkdir(parents=True, exist_ok=True)
-    for spec in specs:
-        if layout(spec.name) is not None:
-            (place / f"{spec.name}.yaml").write_text(json.dumps(definition(spec, split)))  # JSON is YAML
-    registered = all(layout(spec.name) is not None for spec in specs)
-    tasks = TaskManager(include_path=place, include_defaults=not registered)
-    return dict(tasks.load([spec.name for spec in specs])["tasks"])
+    found = definitions(spec.source)
+    return bool(found) and all(each.searchable for each in found.values())
 
 
 def question(task: Any, document: dict[str, Any]) -> str:
@@ -73,9 +118,20 @@ def question(task: Any, document: dict[str, Any]) -> str:
 
 def query(task: Any, document: dict[str, Any]) -> str:
     """Return the text that identifies an item's question, to keep splits disjoint and to cluster items."""
-    from lm_eval.utils import apply_template
+    written = task.config.doc_to_decontamination_query or task.config.doc_to_text
+    text = _rendered(written, document) if isinstance(written, str) else str(task.doc_to_text(document))
+    if text.isdigit() and task.multiple_input:  # a cloze: its choices are contexts, its text is the right one's number
+        return " ".join(task.doc_to_choice(document))
+    return text if text.strip() else str(task.doc_to_target(document))  # running text is all target
 
-    asked = task.config.doc_to_decontamination_query  # lm-eval's own reader of this field evaluates the text as Python
-    if asked and asked in document:
-        return str(document[asked])
-    return apply_template(asked, document) if asked else str(task.doc_to_text(document))
+
+def _rendered(written: str, document: dict[str, Any]) -> str:
+    """Return a field, or a template filled in. lm-eval compiles the template anew for every item: a millisecond each."""
+    return str(document[written]) if written in document else _template(written).render(**document)
+
+
+@cache
+def _template(written: str) -> Any:
+    from lm_eval.utils import env
+
+    return env.from_string(written)

@@ -1,35 +1,30 @@
-"""Read instruction rows and running text, from local JSON lines or the hub. The only file that opens them."""
+"""Read instruction rows and running text, from local JSON lines or the hub."""
 
 from __future__ import annotations
 
-import gzip
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.data.layout import HUB_TEXT, local_files
+from harness.data.catalogue import HUB_TEXT
+from harness.data.overlap import apart
+from harness.data.places import local_files, read_jsonl
 from harness.spec import DataSource
 
 
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a .jsonl or .jsonl.gz file."""
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as stream:
-        for line in stream:
-            if line.strip():
-                yield json.loads(line)
-
-
 def rows(source: DataSource) -> list[dict[str, Any]]:
-    """Return all rows of a text source."""
+    """Return the rows of a text source but those that ask what the shipped suites report (`overlap`)."""
+    return apart(all_rows(source))
+
+
+def all_rows(source: DataSource) -> list[dict[str, Any]]:
+    """Return the rows as the mirror or the hub has them; a line without words is no row."""
     if source.folder is not None:
         files = local_files(source.name, Path(source.folder))
         return list(read_jsonl(files.get("train") or files["test"]))
     from datasets import load_dataset
 
-    repository, configuration, split, _ = HUB_TEXT[source.name]
-    return list(load_dataset(repository, configuration, split=split))
+    repository, configuration, split, column = HUB_TEXT[source.name]
+    return [row for row in load_dataset(repository, configuration, split=split) if not column or row[column].strip()]
 
 
 def prompt(row: dict[str, Any]) -> str:

@@ -15,12 +15,13 @@ TOKENS_PER_PAGE = 4500
 
 
 class Evaluate(Step):
-    """Score `tasks` on their report split, the first `limit` items each, as lm-eval orders them.
+    """Score `tasks` on their report split, the first `limit` items each (of a group: each of its tasks), as lm-eval orders them.
 
-    A finished task is kept in scratch, so a kill costs at most the task it was in.
+    Answers are kept in scratch batch by batch, so a killed evaluation goes on at the item where it stopped.
     """
 
     KIND = "evaluate"
+    VERSION = 2
     UNKEYED: ClassVar[frozenset[str]] = frozenset({"batch_tokens"})
     tasks: tuple[TaskSpec, ...]
     limit: int | None = None
@@ -37,111 +38,76 @@ class Evaluate(Step):
     def run(self, work: Work) -> None:
         from harness import progress
         from harness.data import tasks
+        from harness.evaluation.items import SCHEMA, scores
+        from harness.evaluation.journal import Journal
         from harness.models import checkpoint
 
         source = work.checkpoint()
         model, tokenizer = checkpoint.load(source, work.device), checkpoint.load_tokenizer(source)
-        scorer = _scorer(self.scorer, model, tokenizer, self.batch_tokens)
-        loaded = tasks.load(tuple(spec for spec in self.tasks if not _token_level(spec)), work.scratch)
+        journal = Journal(work.scratch / "answers.jsonl")
+        scorer = _scorer(self.scorer, model, tokenizer, self.batch_tokens, journal)
+        loaded = tasks.load(tuple(spec for spec in self.tasks if not token_level(spec)), work.scratch)
         results = {}
         for done, spec in enumerate(self.tasks):
             kept = work.scratch / f"{spec.name}.parquet"
             if not kept.is_file():
-                progress.report(done / len(self.tasks), spec.name)
-                rows = (
-                    _windows(spec, model, tokenizer, self.limit)
-                    if _token_level(spec)
-                    else _lm_eval(spec, loaded[spec.name], scorer, self.limit)
-                )
-                _write(kept, rows)
-            results[spec.name] = _scores(kept, spec.metric)
+                with progress.within(done / len(self.tasks), (done + 1) / len(self.tasks), spec.name):
+                    rows = (
+                        _windows(spec, model, tokenizer, journal, limit=self.limit, batch_tokens=self.batch_tokens)
+                        if token_level(spec)
+                        else lm_eval_rows(spec.name, loaded[spec.name], scorer, self.limit)
+                    )
+                _write(kept, pa.Table.from_pylist(rows, schema=SCHEMA))
+            results[spec.name] = scores(pq.read_table(kept).to_pylist(), spec.metric)
         progress.report(1.0)
         everything = pa.concat_tables([pq.read_table(work.scratch / f"{spec.name}.parquet") for spec in self.tasks])
         pq.write_table(everything, work.draft / "items.parquet")
         work.result |= {"tasks": results}
 
 
-def _token_level(spec: TaskSpec) -> bool:
+def token_level(spec: TaskSpec) -> bool:
     return spec.metric == "token_perplexity"
 
 
-def _scorer(name: str, model: Any, tokenizer: Any, batch_tokens: int) -> Any:
-    from harness.evaluation.scorer import TreeLM, stock
+def _scorer(name: str, model: Any, tokenizer: Any, batch_tokens: int, journal: Any) -> Any:
+    from harness.evaluation.lm import StockLM, TreeLM
 
-    return stock(model, tokenizer) if name == "hflm" else TreeLM(model, tokenizer, batch_tokens=batch_tokens)
+    if name == "hflm":
+        return StockLM(model, tokenizer, journal=journal)
+    return TreeLM(model, tokenizer, batch_tokens=batch_tokens, journal=journal)
 
 
-def _lm_eval(spec: TaskSpec, task: Any, scorer: Any, limit: int | None) -> list[dict[str, Any]]:
+def lm_eval_rows(name: str, parts: dict[str, Any], scorer: Any, limit: int | None) -> list[dict[str, Any]]:
+    """Return the rows of a task (or of the tasks of a group) that lm-eval asks and judges and `scorer` answers."""
     from lm_eval.evaluator import evaluate
 
-    from harness.data.tasks import query
-    from harness.evaluation.items import choice_item, digest, loss_item
+    from harness.evaluation.samples import rows
 
-    found = evaluate(scorer, {"tasks": {spec.name: task}}, limit=limit, bootstrap_iters=0, log_samples=True)
-    samples = found["samples"][spec.name]
-    if task.OUTPUT_TYPE == "loglikelihood_rolling":
-        return [
-            loss_item(
-                spec.name,
-                sample["doc_id"],
-                digest(sample["arguments"]),
-                -sample["word_perplexity"][0],
-                sample["word_perplexity"][1],
-            )
-            for sample in samples
-        ]
-    if task.OUTPUT_TYPE != "multiple_choice":
-        raise ValueError(
-            f"task {spec.name} has output type {task.OUTPUT_TYPE}; multiple_choice and loglikelihood_rolling are supported"
-        )
-    return [
-        choice_item(
-            spec.name,
-            sample,
-            choices=_choices(task, sample),
-            target=_target(task, sample),
-            cluster=query(task, sample["doc"]),
-        )
-        for sample in samples
-    ]
+    found = evaluate(scorer, {"tasks": parts}, limit=limit, bootstrap_iters=0, log_samples=True)
+    return rows(name, parts, found["samples"])
 
 
-def _choices(task: Any, sample: dict[str, Any]) -> list[str]:
-    choices = task.doc_to_choice(sample["doc"])
-    if task.multiple_input:  # winogrande: the choices are contexts, the scored text is the same
-        return [str(argument[1]) for argument in sample["arguments"]]
-    return list(choices)
-
-
-def _target(task: Any, sample: dict[str, Any]) -> int:
-    """Return the right choice's index; a task whose choices are contexts keeps it in doc_to_text."""
-    target = task.doc_to_text(sample["doc"]) if task.multiple_input else sample["target"]
-    return int(target) if not isinstance(target, str) or target.isdigit() else _choices(task, sample).index(target)
-
-
-def _windows(spec: TaskSpec, model: Any, tokenizer: Any, limit: int | None) -> list[dict[str, Any]]:
+def _windows(
+    spec: TaskSpec, model: Any, tokenizer: Any, journal: Any, *, limit: int | None, batch_tokens: int
+) -> list[dict[str, Any]]:
     from harness.data.text import documents
     from harness.evaluation.items import digest, loss_item
-    from harness.evaluation.perplexity import window_losses, windows
+    from harness.evaluation.journal import request_key
+    from harness.evaluation.lm import answer
+    from harness.evaluation.perplexity import windows
 
     length = min(spec.window, model.config.max_position_embeddings)
     requests = windows(documents(spec.source), tokenizer, length)[:limit]
-    losses = window_losses(model, requests)
+    keys = [request_key(request.context, request.continuation) for request in requests]
+    new = {key: request for key, request in zip(keys, requests, strict=True) if key not in journal}
+    answer(model, new, journal, batch_tokens=batch_tokens)
     return [
-        loss_item(spec.name, index, digest(request.inputs), loss, len(request.continuation))
-        for index, (request, loss) in enumerate(zip(requests, losses, strict=True))
+        loss_item(spec.name, index, digest(request.inputs), -journal[key][0], float(len(request.continuation)))
+        for index, (key, request) in enumerate(zip(keys, requests, strict=True))
     ]
 
 
-def _write(path: Path, rows: list[dict[str, Any]]) -> None:
-    from harness.evaluation.items import SCHEMA
-
+def _write(path: Path, table: pa.Table) -> None:
     draft = path.with_suffix(".draft")
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), draft)
+    pq.write_table(table, draft)
     draft.replace(path)
-
-
-def _scores(path: Path, metric: str) -> dict[str, float]:
-    from harness.evaluation.items import scores
-
-    return scores(pq.read_table(path).to_pylist(), metric)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from harness import progress
-from harness.evaluation.scorer import score
-from harness.evaluation.trie import Request, pack
+from harness.evaluation.trie import Request
 
 
 def windows(documents: list[str], tokenizer: PreTrainedTokenizerBase, length: int) -> list[Request]:
@@ -24,17 +21,3 @@ def windows(documents: list[str], tokenizer: PreTrainedTokenizerBase, length: in
         Request(tuple(ids[start : start + 1]), tuple(ids[start + 1 : start + length]))
         for start in range(0, count * length, length)
     ]
-
-
-def window_losses(model: PreTrainedModel, requests: list[Request]) -> list[float]:
-    """Return the negative log-likelihood in nats of each window."""
-    losses = []
-    for request in progress.track(requests, "windows"):
-        total, _ = score(model, pack([request]), 1)
-        losses.append(-total.item())
-    return losses
-
-
-def perplexity(losses: list[float], tokens: int) -> float:
-    """Return exp of the mean loss per scored token."""
-    return float(torch.tensor(losses, dtype=torch.float64).sum().div(tokens).exp())

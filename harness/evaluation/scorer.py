@@ -1,74 +1,71 @@
-"""Score answers in one forward pass per item: lm-eval's HFLM with its log-likelihood engine replaced by token trees."""
+"""Score answers with every shared prefix read once: a packed trie through the body, unique positions through the head."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import torch
-from lm_eval.models.huggingface import HFLM
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
-from harness import progress
-from harness.evaluation.trie import Batch, Request, pack
+from harness.evaluation.attention import Carry, packed
+from harness.evaluation.batches import Batch
 
-HEAD_ROWS = 512  # scored positions that go through the head at once: the logits are the largest tensor
+LOGITS = 64 * 2**20  # bytes of logits that exist at once: the head is the largest tensor
 
 
 @torch.inference_mode()
-def score(model: PreTrainedModel, batches: Sequence[Batch], count: int, *, show: bool = False) -> tuple[Tensor, Tensor]:
+def score(model: PreTrainedModel, batches: Sequence[Batch], count: int) -> tuple[Tensor, Tensor]:
     """Return (log-likelihoods (count,) float64, greedy (count,) bool) of the requests that `batches` pack."""
     totals = torch.zeros(count, dtype=torch.float64)
     greedy = torch.ones(count, dtype=torch.bool)
-    for batch in progress.track(batches, "scoring") if show else batches:
-        chosen, best = _score_batch(model, batch)
-        totals.index_add_(0, batch.owners, chosen.double().cpu())
-        greedy[batch.owners[~best.cpu()]] = False
+    for batch, chosen, best in scored(model, batches):
+        totals.index_add_(0, batch.owners, chosen)
+        greedy[batch.owners[~best]] = False
     return totals, greedy
 
 
-def _score_batch(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
-    device = model.device
-    hidden = model.get_decoder()(
-        input_ids=batch.ids.to(device),
-        position_ids=batch.positions.to(device),
-        attention_mask=batch.mask.to(device) if batch.mask is not None else None,
-        use_cache=False,
-    ).last_hidden_state  # (rows, nodes, hidden)
-    wanted = hidden.flatten(0, 1)[batch.scored.to(hidden.device)]  # (scores, hidden)
+def scored(model: PreTrainedModel, batches: Sequence[Batch]) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+    """Yield each batch with its pairs' log-likelihoods (pairs,) float64 and whether each is the most likely token."""
+    carry: Carry = {}
+    for batch in batches:
+        with packed(model):
+            hidden = read(model, batch, carry)
+        yield batch, *judge(model, batch, hidden)
+
+
+def read(model: PreTrainedModel, batch: Batch, carry: Carry) -> Tensor:
+    """Return the last hidden states (nodes, hidden) of a batch; to be called inside `packed(model)`."""
+    place(batch, model.device)
+    states = model.get_decoder()(
+        input_ids=batch.ids, position_ids=batch.positions, use_cache=False, batch=batch, carry=carry
+    )
+    return states.last_hidden_state[0]
+
+
+def place(batch: Batch, device: torch.device) -> None:
+    """Move what the forward pass indexes with to `device`, once."""
+    if batch.ids.device == device:
+        return
+    for name in ("ids", "positions", "places", "keep", "scored"):
+        setattr(batch, name, getattr(batch, name).to(device))
+    for group in batch.groups:
+        group.to(device)
+
+
+def judge(model: PreTrainedModel, batch: Batch, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (log-likelihoods (pairs,) float64, best (pairs,) bool) on the CPU from final hidden states (nodes, hidden)."""
+    head = model.get_output_embeddings()
+    chunk = max(1, LOGITS // (head.weight.shape[0] * hidden.element_size()))  # positions
+    wanted = hidden[batch.scored.to(hidden.device)]  # (scores, hidden)
+    edges = torch.searchsorted(batch.which, torch.arange(0, len(wanted) + chunk, chunk)).tolist()
     chosen, best = [], []
-    for rows, targets in zip(wanted.split(HEAD_ROWS), batch.targets.to(hidden.device).split(HEAD_ROWS), strict=True):
+    for index, rows in enumerate(wanted.split(chunk)):
+        part = slice(edges[index], edges[index + 1])
         # in the logits' own dtype, as stock HFLM does: the parity with it is to the rounding
-        logits = torch.log_softmax(model.get_output_embeddings()(rows), dim=-1)  # (rows, vocabulary)
-        chosen.append(logits.gather(1, targets[:, None]).squeeze(1).float())
-        best.append(logits.argmax(dim=1) == targets)
+        logits = torch.log_softmax(head(rows), dim=-1)  # (positions, vocabulary)
+        where = (batch.which[part] - index * chunk).to(logits.device)
+        targets = batch.targets[part].to(logits.device)
+        chosen.append(logits[where, targets].double().cpu())
+        best.append((logits.argmax(dim=-1)[where] == targets).cpu())
     return torch.cat(chosen), torch.cat(best)
-
-
-class TreeLM(HFLM):
-    """lm-eval model: contexts and shared prefixes once, answers as branches, the head only where a token is scored."""
-
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, batch_tokens: int = 2048) -> None:
-        super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=16)
-        self.batch_tokens = batch_tokens
-
-    def _loglikelihood_tokens(
-        self, requests: list[Any], disable_tqdm: bool = False, override_bs: int | None = None
-    ) -> list[tuple[float, bool]]:
-        asked = [cut(context, continuation, self.max_length) for _, context, continuation in requests]
-        totals, greedy = score(self.model, pack(asked, budget=self.batch_tokens), len(asked), show=True)
-        return list(zip(totals.tolist(), greedy.tolist(), strict=True))
-
-
-def cut(context: Sequence[int], continuation: Sequence[int], longest: int) -> Request:
-    """Return the request with its context cut from the left to what the model can read, as lm-eval does."""
-    if len(continuation) > longest:
-        raise ValueError(f"an answer of {len(continuation)} tokens is longer than the {longest} that the model reads")
-    keep = longest + 1 - len(continuation)
-    return Request(tuple(context)[-keep:] if len(context) > keep else tuple(context), tuple(continuation))
-
-
-def stock(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> HFLM:
-    """Return lm-eval's own scorer, the oracle that ours is compared with."""
-    return HFLM(pretrained=model, tokenizer=tokenizer, batch_size=16)

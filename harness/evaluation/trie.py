@@ -1,15 +1,14 @@
-"""Pack scoring requests so that every shared token prefix is computed once: trees of tokens under an ancestor mask. Pure."""
+"""Pack scoring requests so that every shared token prefix is computed once: one row of tokens in the order of a trie. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
+import numpy as np
 
-LARGEST_TREE = 1024  # tokens; attention in a tree is quadratic
-SHARED_TOKENS = 32  # a prefix this long is shared even where it is a small part of the sequence
+BLOCK = 128  # tokens that attend together; a chain is cut into blocks, so that little is computed above the diagonal
+SMALL = 32  # tokens of strangers that may attend together all the same: fewer calls are worth more than their products
 
 
 @dataclass(frozen=True)
@@ -26,62 +25,106 @@ class Request:
 
 
 @dataclass
-class Tree:
-    """Tokens of several requests with shared prefixes stored once; `paths` holds node indices by depth."""
+class Segment:
+    """Consecutive nodes that attend in one call: to all of `prefix`, and to each other where `runs` says so.
 
-    tokens: list[int] = field(default_factory=list)
-    positions: list[int] = field(default_factory=list)
-    paths: list[tuple[int, list[int]]] = field(default_factory=list)  # (request index, nodes from the root)
-    branches: bool = False
+    Keys count the carried nodes first, then the fresh ones.
+    """
 
-    def add(self, index: int, inputs: Sequence[int], shared: int) -> None:
-        """Append a sequence whose first `shared` tokens are those of the sequence added last."""
-        nodes = self.paths[-1][1][:shared] if shared else []
-        fresh = range(len(self.tokens), len(self.tokens) + len(inputs) - shared)
-        self.branches = self.branches or bool(
-            self.tokens and (not nodes or nodes[-1] + 1 != fresh.start) and len(fresh)
-        )
-        self.tokens += inputs[shared:]
-        self.positions += range(shared, len(inputs))
-        self.paths.append((index, [*nodes, *fresh]))
+    start: int  # first node, as a key
+    prefix: list[int]  # keys of the ancestors of the first node
+    runs: list[tuple[int, int]] = field(default_factory=list)  # (parent among this segment's nodes or -1, length)
+    size: int = 0
 
-    def mask(self) -> Tensor:
-        """Return (nodes, nodes) bool: a node sees its ancestors and itself."""
-        seen = torch.eye(len(self.tokens), dtype=torch.bool)
-        for _, path in self.paths:
-            nodes = torch.tensor(path)
-            seen[nodes[:, None], nodes[None, :]] |= torch.ones(len(path), len(path), dtype=torch.bool).tril()
+    def visible(self) -> np.ndarray:
+        """Return (size, size) bool: a node sees its ancestors in this segment and itself."""
+        seen = np.zeros((self.size, self.size), dtype=bool)
+        start = 0
+        for parent, length in self.runs:
+            rows = slice(start, start + length)
+            if parent >= 0:
+                seen[rows] = seen[parent]
+            seen[rows, rows] |= np.tri(length, dtype=bool)
+            start += length
         return seen
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Trees padded to one length. `mask` is None where no tree branches: plain causal attention is the same then."""
+@dataclass
+class Row:
+    """Fresh nodes in trie order. The first `carried` keys are a path of nodes that the row before computed."""
 
-    ids: Tensor  # (rows, nodes)
-    positions: Tensor  # (rows, nodes)
-    mask: Tensor | None  # (rows, 1, nodes, nodes) bool
-    scored: Tensor  # (scores,), index into the flattened nodes whose next token is scored
-    targets: Tensor  # (scores,), token ids
-    owners: Tensor  # (scores,), request indices
+    carried: int = 0
+    tokens: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
+    keep: list[int] = field(default_factory=list)  # keys that the next row starts with
+    scored: dict[int, list[int]] = field(default_factory=dict)  # request -> keys whose next tokens are scored
 
+    def append(self, path: list[int], tokens: Sequence[int]) -> list[int]:
+        """Add `tokens` below the keys of `path`; return their keys."""
+        first = self.carried + len(self.tokens)
+        self.tokens += tokens
+        self.positions += range(len(path), len(path) + len(tokens))
+        done = 0
+        while done < len(tokens):
+            done += self._attach(path, first, done, len(tokens))
+        return list(range(first, first + len(tokens)))
 
-def grow(requests: Sequence[Request]) -> list[Tree]:
-    """Return trees that cover all requests; neighbours in sorted order join while sharing pays."""
-    order = sorted(range(len(requests)), key=lambda index: requests[index].inputs)
-    trees: list[Tree] = []
-    previous: tuple[int, ...] = ()
-    for index in order:
-        inputs = requests[index].inputs
-        shared = common_prefix(previous, inputs)
-        pays = shared >= SHARED_TOKENS or 2 * shared >= len(inputs)
-        if trees and pays and len(trees[-1].tokens) + len(inputs) - shared <= LARGEST_TREE:
-            trees[-1].add(index, inputs, shared)
+    def _attach(self, path: list[int], first: int, done: int, count: int) -> int:
+        """Let as many of the run's tokens as fit attend in the last segment, or in a new one; return how many."""
+        parent = first + done - 1 if done else (path[-1] if path else -1)
+        last = self.segments[-1] if self.segments else None
+        if last is not None and last.size < BLOCK and _joins(last, parent, len(path) + done):
+            segment = last
         else:
-            trees.append(Tree())
-            trees[-1].add(index, inputs, 0)
-        previous = inputs
-    return trees
+            segment = Segment(first + done, path + list(range(first, first + done)))
+            self.segments.append(segment)
+        taken = min(count - done, BLOCK - segment.size)
+        inside = parent - segment.start if parent >= segment.start else -1
+        segment.runs.append((inside, taken))
+        segment.size += taken
+        return taken
+
+
+def _joins(segment: Segment, parent: int, depth: int) -> bool:
+    """Tell whether nodes below `parent` may extend the segment, at little cost in products that the mask throws away."""
+    known = segment.prefix[-1] if segment.prefix else -1
+    if parent != known and not segment.start <= parent < segment.start + segment.size:
+        return False
+    ancestors = depth - len(segment.prefix)
+    strangers = segment.size - ancestors
+    return strangers <= max(SMALL, ancestors)
+
+
+def rows(requests: Sequence[Request], *, budget: int, chain: int | None = None) -> Iterator[Row]:
+    """Yield rows of at most `budget` fresh tokens (or one request) that cover all requests, in the order of their tokens.
+
+    A row starts with the part of its first request that the row before has computed already: nothing is computed twice.
+    Rows that hang together so have at most `chain` tokens (or are one row); then a row starts from nothing.
+    """
+    inputs = [request.inputs for request in requests]
+    row = Row()
+    path: list[int] = []  # keys of the request before
+    previous: tuple[int, ...] = ()
+    linked = 0  # tokens of the rows that this one depends on
+    for index in sorted(range(len(requests)), key=inputs.__getitem__):
+        tokens, scores = inputs[index], len(requests[index].continuation)
+        shared = common_prefix(previous, tokens)
+        if row.tokens and shared < len(tokens) and len(row.tokens) + len(tokens) - shared > budget:
+            linked += len(row.tokens)
+            if chain is not None and linked + max(budget, len(tokens)) > chain:
+                shared = linked = 0
+            shared = min(shared, len(tokens) - scores)
+            row.keep = path[:shared]
+            yield row
+            row, path = Row(carried=shared), list(range(shared))
+        elif shared > len(tokens) - scores and path[len(tokens) - scores] < row.carried:
+            shared = len(tokens) - scores  # what a carried node predicts went with its row: read the rest again
+        path = path[:shared] + row.append(path[:shared], tokens[shared:])
+        row.scored[index] = path[-scores:]
+        previous = tokens
+    if row.tokens:
+        yield row
 
 
 def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
@@ -94,54 +137,27 @@ def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
     return count
 
 
-def pack(requests: Sequence[Request], *, budget: int = 2048) -> list[Batch]:
-    """Return batches of at most `budget` padded tokens (or one tree), longest trees first."""
-    trees = sorted(grow(requests), key=lambda tree: -len(tree.tokens))
-    batches: list[Batch] = []
-    rows: list[Tree] = []
-    for tree in trees:
-        if rows and (len(rows) + 1) * len(rows[0].tokens) > budget:
-            batches.append(_batch(rows, requests))
-            rows = []
-        rows.append(tree)
-    return [*batches, _batch(rows, requests)] if rows else batches
+@dataclass(frozen=True)
+class Floor:
+    """The least work that scores a set of requests: every unique prefix read once, every unique position scored once."""
+
+    tokens: int  # unique token prefixes, through the body
+    pairs: int  # (token, token it may look at), itself included: what attention multiplies
+    scores: int  # unique positions, through the head
 
 
-def _batch(trees: list[Tree], requests: Sequence[Request]) -> Batch:
-    nodes = len(trees[0].tokens)
-    ids = torch.zeros(len(trees), nodes, dtype=torch.long)
-    positions = torch.zeros(len(trees), nodes, dtype=torch.long)
-    branching = any(tree.branches for tree in trees)
-    mask = torch.eye(nodes, dtype=torch.bool).repeat(len(trees), 1, 1) if branching else None
-    scored: list[int] = []
-    targets: list[int] = []
-    owners: list[int] = []
-    for row, tree in enumerate(trees):
-        count = len(tree.tokens)
-        ids[row, :count] = torch.tensor(tree.tokens)
-        positions[row, :count] = torch.tensor(tree.positions)
-        if mask is not None:
-            mask[row, :count, :count] = tree.mask()
-        for index, path in tree.paths:
-            wanted = requests[index].continuation
-            scored += [row * nodes + node for node in path[-len(wanted) :]]
-            targets += wanted
-            owners += [index] * len(wanted)
-    pad = mask.unsqueeze(1) if mask is not None else None
-    return Batch(ids, positions, pad, torch.tensor(scored), torch.tensor(targets), torch.tensor(owners))
-
-
-def floor_tokens(requests: Sequence[Request]) -> tuple[int, int]:
-    """Return the least work possible: unique token prefixes through the body, and unique scored positions through the head."""
-    order = sorted({request.inputs for request in requests})
-    body = 0
+def floor(requests: Sequence[Request]) -> Floor:
+    """Return the least work possible for `requests`."""
+    tokens = pairs = 0
     previous: tuple[int, ...] = ()
-    for inputs in order:
-        body += len(inputs) - common_prefix(previous, inputs)
+    for inputs in sorted({request.inputs for request in requests}):
+        shared = common_prefix(previous, inputs)
+        tokens += len(inputs) - shared
+        pairs += (len(inputs) * (len(inputs) + 1) - shared * (shared + 1)) // 2
         previous = inputs
     heads = {
         request.inputs[: len(request.inputs) - offset]
         for request in requests
         for offset in range(len(request.continuation))
     }
-    return body, len(heads)
+    return Floor(tokens, pairs, len(heads))

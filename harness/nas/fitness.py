@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from harness.nas.space import Architecture
 from harness.spec import TaskSpec
+
+if TYPE_CHECKING:
+    from harness.nas.supernet import Elastic
 
 Objective = Literal["choice_loss", "answer_loss", "accuracy"]
 
@@ -22,14 +26,16 @@ class SearchSet:
     count: int
     items: list[tuple[list[int], np.ndarray, int]]
     tasks: list[str]
-    report_hashes: frozenset[str]
 
-    def fitness(self, model: Any, objective: Objective) -> dict[str, float]:
-        """Return the objective (lower is better) as `fitness`, and the accuracy beside it."""
-        from harness.evaluation.scorer import score
+    def score(
+        self, elastic: Elastic, architectures: Sequence[Architecture], objective: Objective
+    ) -> Iterator[tuple[Architecture, dict[str, float]]]:
+        """Yield each distinct candidate with its objective (lower is better) as `fitness`, and the accuracy beside it."""
+        from harness.nas.population import score_population
 
-        totals, _ = score(model, self.batches, self.count)
-        return judge([totals[index].numpy() for index, _, _ in self.items], self.items, self.tasks, objective)
+        for architecture, totals in score_population(elastic, self.batches, self.count, architectures):
+            likelihoods = [totals[index].numpy() for index, _, _ in self.items]
+            yield architecture, judge(likelihoods, self.items, self.tasks, objective)
 
 
 def judge(
@@ -72,12 +78,15 @@ def load_items(
     limit: int,
     seed: int,
 ) -> SearchSet:
-    """Return `limit` seeded items of each search task that has training items, none of whose questions is reported on."""
-    from lm_eval.utils import hash_string
+    """Return `limit` seeded items of each search task that has training items, none of whose questions is reported on.
 
+    A group's items are taken from its parts in equal numbers.
+    """
+    from harness.data import overlap
     from harness.data import tasks as data
-    from harness.evaluation.scorer import TreeLM
-    from harness.evaluation.trie import pack
+    from harness.evaluation.batches import pack
+    from harness.evaluation.lm import TreeLM
+    from harness.nas.population import longest_chain
 
     usable = tuple(spec for spec in search if data.searchable(spec))
     if not usable:
@@ -89,14 +98,16 @@ def load_items(
     requests: list[Any] = []
     items: list[tuple[list[int], np.ndarray, int]] = []
     names: list[str] = []
-    for name, task in data.load(usable, scratch, "search").items():
-        documents = list(task.eval_docs)
+    loaded = data.load(usable, scratch, "search")
+    for name, task, share in (
+        (name, task, -(-limit // len(parts))) for name, parts in loaded.items() for task in parts.values()
+    ):
         fresh = [
             index
-            for index, document in enumerate(documents)
-            if hash_string(data.question(task, document)) not in reported
+            for index, document in enumerate(task.eval_docs)
+            if not reported & set(map(overlap.digest, overlap.forms(task, document)))
         ]
-        chosen = [fresh[index] for index in np.random.default_rng(seed).permutation(len(fresh))[:limit]]
+        chosen = [fresh[index] for index in np.random.default_rng(seed).permutation(len(fresh))[:share]]
         task.build_all_requests(samples=chosen)
         by_document: dict[int, list[Any]] = {}
         for instance in task.instances:
@@ -116,11 +127,12 @@ def load_items(
             answer = texts.index(answer) if isinstance(answer, str) and not answer.isdigit() else int(answer)
             items.append((places, np.array([len(text) for text in texts], dtype=float), answer))
             names.append(name)
-    return SearchSet(pack(requests), len(requests), items, names, reported)
+    batches = pack(requests, chain=longest_chain(model))
+    return SearchSet(batches, len(requests), items, names)
 
 
 def _request(lm: Any, arguments: tuple[str, str]) -> Any:
-    from harness.evaluation.scorer import cut
+    from harness.evaluation.lm import cut
 
     context, continuation = lm._encode_pair(*arguments)
     return cut(context, continuation, lm.max_length)
@@ -128,14 +140,16 @@ def _request(lm: Any, arguments: tuple[str, str]) -> Any:
 
 def reported_questions(report: tuple[TaskSpec, ...], scratch: Path) -> frozenset[str]:
     """Return hashes of the questions of every reported item."""
-    from lm_eval.utils import hash_string
-
+    from harness.data import overlap
     from harness.data import tasks as data
 
-    scored = tuple(spec for spec in report if not spec.metric.endswith("perplexity"))
+    scored = tuple(spec for spec in report if data.asks(spec))
     if not scored:
         return frozenset()
     loaded = data.load(scored, scratch, "report")
     return frozenset(
-        hash_string(data.question(task, document)) for task in loaded.values() for document in task.eval_docs
+        overlap.digest(words)
+        for parts in loaded.values()
+        for task in parts.values()
+        for words in overlap.questions(task)
     )

@@ -17,6 +17,7 @@ class Pick(Step):
     search split, extract the winner. One search serves any number of budgets."""
 
     KIND = "pick"
+    VERSION = 2
     budget: float
     search: Search
     finalists: int = 6
@@ -38,19 +39,14 @@ class Pick(Step):
         records = json.loads((work.parent() / "records.json").read_text())
         model, space, items = prepare(work, self.search)
         target = self.budget * space.dense
-        found = {tuple(record["architecture"]): record for record in records}
-        candidates = self.finalist_architectures(space, found, target)
-        scored = []
+        seen = {tuple(record["architecture"]): record for record in records}
+        candidates = self.finalist_architectures(space, seen, target)
         with Elastic(model) as elastic:
-            for architecture in progress.track(candidates, "finalists"):
-                elastic.activate(architecture)
-                scored.append(
-                    {
-                        "architecture": list(architecture),
-                        "parameters": space.parameters(architecture),
-                        **items.fitness(model, self.search.objective),
-                    }
-                )
+            found = items.score(elastic, candidates, self.search.objective)
+            scored = [
+                {"architecture": list(architecture), "parameters": space.parameters(architecture), **facts}
+                for architecture, facts in progress.track(found, "finalists", total=len(candidates))
+            ]
         best = min(scored, key=lambda record: record["fitness"])
         check_reached(best["parameters"], space.dense, self.budget, "nas")
         (work.draft / "finalists.json").write_text(json.dumps(scored))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ class Search(Step):
     """
 
     KIND = "search"
+    VERSION = 2
     tasks: tuple[TaskSpec, ...]
     report_tasks: tuple[TaskSpec, ...]
     evaluations: int
@@ -45,30 +47,17 @@ class Search(Step):
         known = Records(work.scratch / "records.jsonl")
         with Elastic(model) as elastic:
 
-            def evaluate(architecture: Architecture, seeded: bool) -> float:
-                if architecture not in known.found:
-                    elastic.activate(architecture)
-                    known.add(
-                        architecture,
-                        {
-                            "parameters": space.parameters(architecture),
-                            "seed": seeded,
-                            **items.fitness(model, self.objective),
-                        },
-                    )
-                    done = len(known.found) / self.evaluations
+            def evaluate(asked: Sequence[Architecture], seeded: bool) -> None:
+                new = [key for key in dict.fromkeys(asked) if key not in known.found]
+                room = max(0, self.evaluations - len(known.found))
+                for architecture, facts in items.score(elastic, new[:room], self.objective):
+                    known.add(architecture, {"parameters": space.parameters(architecture), "seed": seeded, **facts})
+                    done, best = len(known.found), known.best()
                     progress.report(
-                        done, f"candidate {len(known.found)}/{self.evaluations}, best loss {known.best():.4f}"
+                        done / self.evaluations, f"candidate {done}/{self.evaluations}, best loss {best:.4f}"
                     )
-                return float(known.found[architecture]["fitness"])
 
-            explore(
-                space,
-                evaluate,
-                lambda: len(known.found) >= self.evaluations,
-                population=self.population,
-                seed=self.seed,
-            )
+            explore(space, evaluate, known, evaluations=self.evaluations, population=self.population, seed=self.seed)
         records = [{"architecture": list(key), **facts} for key, facts in known.found.items()]
         (work.draft / "records.json").write_text(json.dumps(records))
         work.result |= {"evaluations": len(records), "search_items": len(items.items)}
@@ -114,8 +103,16 @@ def prepare(work: Work, step: Search) -> tuple[Any, Space, Any]:
     return model, space, items
 
 
-def explore(space: Space, evaluate: Any, finished: Any, *, population: int, seed: int) -> None:
-    """Run NSGA-II until `finished()`; `evaluate(architecture, seeded)` returns the fitness."""
+def explore(
+    space: Space,
+    evaluate: Callable[[Sequence[Architecture], bool], None],
+    known: Records,
+    *,
+    evaluations: int,
+    population: int,
+    seed: int,
+) -> None:
+    """Run NSGA-II until `evaluations` candidates are known; `evaluate(generation, seeded)` scores those that are not yet."""
     from pymoo.algorithms.moo.nsga2 import NSGA2
     from pymoo.core.problem import Problem
     from pymoo.operators.crossover.ux import UniformCrossover
@@ -135,14 +132,15 @@ def explore(space: Space, evaluate: Any, finished: Any, *, population: int, seed
     )
     algorithm.setup(problem, termination=("n_gen", 10_000), seed=seed, verbose=False)
     generation = 0
-    while not finished() and generation < 1000:
+    while generation < 1000:
         asked = algorithm.ask()
-        for individual in asked:
-            architecture = space.decode(individual.X)
-            if finished():
-                return
-            fitness = evaluate(architecture, generation == 0)
-            individual.set("F", np.array([fitness, space.parameters(architecture)], dtype=float))
+        decoded = [space.decode(individual.X) for individual in asked]
+        evaluate(decoded, generation == 0)
+        if len(known.found) >= evaluations:
+            return
+        for individual, architecture in zip(asked, decoded, strict=True):
+            objectives = [known.found[architecture]["fitness"], space.parameters(architecture)]
+            individual.set("F", np.array(objectives, dtype=float))
             individual.evaluated.update({"F"})
         algorithm.tell(infills=asked)
         generation += 1

@@ -19,34 +19,34 @@ class Elastic:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
-        self._stack = layers(model)
-        self._indices = [layer.self_attn.layer_idx for layer in self._stack]
+        self.stack = layers(model)
+        self._indices = [layer.self_attn.layer_idx for layer in self.stack]
 
     def __enter__(self) -> Elastic:
-        for layer in self._stack:
+        for layer in self.stack:
             layer.mlp.forward = _Sliced(layer.mlp)  # an instance attribute shadows the method
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._install(range(len(self._stack)))
-        for layer in self._stack:
+        self._install(range(len(self.stack)))
+        for layer in self.stack:
             del layer.mlp.forward
 
     def activate(self, architecture: Architecture) -> None:
         """Use these widths; layers of width 0 are left out and cache slots renumbered."""
-        for layer, width in zip(self._stack, architecture, strict=True):
+        for layer, width in zip(self.stack, architecture, strict=True):
             layer.mlp.forward.width = width
         self._install([index for index, width in enumerate(architecture) if width])
 
     def _install(self, kept: list[int] | range) -> None:
         decoder = self.model.get_decoder()
         decoder.layers = (
-            self._stack if len(kept) == len(self._stack) else nn.ModuleList(self._stack[index] for index in kept)
+            self.stack if len(kept) == len(self.stack) else nn.ModuleList(self.stack[index] for index in kept)
         )
         for position, index in enumerate(kept):
-            self._stack[index].self_attn.layer_idx = position
+            self.stack[index].self_attn.layer_idx = position
         self.model.config.num_hidden_layers = len(kept)
 
 

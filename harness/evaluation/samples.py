@@ -1,0 +1,101 @@
+"""From the samples that lm-eval logs to rows of items."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.data.tasks import query
+from harness.evaluation.items import EMPTY, choice_item, digest, loss_item, value
+
+
+def rows(name: str, parts: dict[str, Any], samples: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the rows of task `name`, whose `parts` (lm-eval tasks by name) were scored; of several filters the first counts."""
+    found = []
+    for part, task in parts.items():
+        first = samples[part][0]["filter"] if samples[part] else None
+        for sample in samples[part]:
+            if sample["filter"] == first:
+                row = _row(task, name, sample)
+                found.append(row | {"part": part, "cluster": digest(part) if len(parts) > 1 else row["cluster"]})
+    return found
+
+
+def _row(task: Any, name: str, sample: dict[str, Any]) -> dict[str, Any]:
+    kind = task.OUTPUT_TYPE
+    if kind == "loglikelihood_rolling":
+        return _running_text(task, name, sample)
+    judged = [
+        {"name": metric, "value": float(sample[metric])}
+        for metric in sample["metrics"]
+        if isinstance(sample[metric], int | float)
+    ]
+    if kind == "multiple_choice":
+        return _choice(task, name, sample, judged)
+    question = query(task, sample["doc"])
+    target = sample["target"]
+    row = EMPTY | {
+        "task": name,
+        "doc_id": sample["doc_id"],
+        "item": digest([list(map(str, argument)) for argument in sample["arguments"]], target),
+        "cluster": digest(question),
+        "question": question,
+        "metrics": judged,
+    }
+    if kind == "loglikelihood":
+        likelihood, greedy = sample["filtered_resps"][0]
+        words = str(sample["arguments"][0][1])
+        return row | {
+            "choices": [words],
+            "loglikelihoods": [float(likelihood)],
+            "greedy": [bool(greedy)],
+            "lengths": [len(words)],
+            "byte_lengths": [len(words.encode())],
+            "loss": -float(likelihood),
+            "units": 1.0,
+        }
+    return row | {"response": str(sample["filtered_resps"][0]), "choices": [str(target)]}
+
+
+def _running_text(task: Any, name: str, sample: dict[str, Any]) -> dict[str, Any]:
+    text = str(task.doc_to_target(sample["doc"]))
+    likelihood = float(sample["filtered_resps"][0])
+    words = sample["word_perplexity"][1] if "word_perplexity" in sample else len(text.split())
+    count = sample["byte_perplexity"][1] if "byte_perplexity" in sample else len(text.encode())
+    shown = {"question": text[:200], "byte_lengths": [int(count)]}
+    return loss_item(name, sample["doc_id"], digest(sample["arguments"]), -likelihood, float(words), **shown)
+
+
+def _choice(task: Any, name: str, sample: dict[str, Any], judged: list[dict[str, Any]]) -> dict[str, Any]:
+    document = sample["doc"]
+    truth = document.get("mc2_targets") if task.config.task.startswith("truthfulqa_mc2") else None
+    row = choice_item(
+        name,
+        sample,
+        choices=_choices(task, sample),
+        target=_target(task, sample),
+        question=query(task, document),
+        labels=list(truth["labels"]) if truth else None,
+    )
+    row["metrics"] = judged
+    own = {pair["name"]: pair["value"] for pair in judged if pair["name"] in ("acc", "acc_norm")}
+    if any(abs(value(row, metric) - stated) > 1e-9 for metric, stated in own.items()):
+        return row | {
+            "prediction": None,
+            "prediction_norm": None,
+        }  # the task judges in a way of its own: its word counts
+    return row
+
+
+def _choices(task: Any, sample: dict[str, Any]) -> list[str]:
+    if task.multiple_input:  # winogrande: the choices are contexts, the scored text is the same
+        return [str(argument[1]) for argument in sample["arguments"]]
+    return list(task.doc_to_choice(sample["doc"]))
+
+
+def _target(task: Any, sample: dict[str, Any]) -> int:
+    """Return the right choice's index (-1 where there is no single one); winogrande keeps it in doc_to_text."""
+    target = task.doc_to_text(sample["doc"]) if task.multiple_input else sample["target"]
+    if isinstance(target, str) and not target.lstrip("-").isdigit():
+        choices = _choices(task, sample)
+        return choices.index(target) if target in choices else -1
+    return int(target) if isinstance(target, int | str) else -1

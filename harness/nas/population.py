@@ -1,0 +1,162 @@
+"""Score many sub-networks of one super-network: candidates that begin alike share the layers they begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from harness.evaluation.attention import Carry, packed
+from harness.evaluation.batches import Batch
+from harness.evaluation.scorer import judge, place
+from harness.nas.space import Architecture
+from harness.nas.supernet import Elastic
+
+MEMORY = 2 * 2**30  # bytes of hidden states that wait at branches, at most
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One candidate in the order of the trie: what is known already, and what later ones will start from."""
+
+    architecture: Architecture
+    start: int  # layers whose outcome is kept from an earlier candidate
+    keep: tuple[int, ...]  # depths, ascending, at which a later candidate branches off this one
+
+
+def visits(architectures: Sequence[Architecture]) -> list[Visit]:
+    """Return the distinct candidates in trie order; each runs its layers from `start` on."""
+    order = sorted(set(architectures))
+    common = [_common(one, other) for one, other in pairwise(order)]
+    found = []
+    for index, architecture in enumerate(order):
+        start = common[index - 1] if index else 0
+        keep, lowest = set(), len(architecture)
+        for shared in common[index:]:
+            lowest = min(lowest, shared)
+            if lowest <= start:
+                break
+            keep.add(lowest)
+        found.append(Visit(architecture, start, tuple(sorted(keep))))
+    return found
+
+
+def _common(one: Architecture, other: Architecture) -> int:
+    return next(index for index, (left, right) in enumerate(zip(one, other, strict=True)) if left != right)
+
+
+def layer_runs(plan: Sequence[Visit]) -> tuple[int, int]:
+    """Return how many layers run one by one and in the trie: the gain is their ratio."""
+    alone = sum(sum(width > 0 for width in visit.architecture) for visit in plan)
+    shared = sum(sum(width > 0 for width in visit.architecture[visit.start :]) for visit in plan)
+    return alone, shared
+
+
+def longest_chain(model: PreTrainedModel, memory: int = MEMORY) -> int:
+    """Return how many tokens may hang together in `pack(chain=...)`, so that their states at every depth fit into `memory`."""
+    return memory // (_bytes_per_token(model) * (len(model.get_decoder().layers) + 2))
+
+
+def _bytes_per_token(model: PreTrainedModel) -> int:
+    return model.config.hidden_size * model.dtype.itemsize
+
+
+def spans(plan: Sequence[Visit], batches: Sequence[Batch], bytes_per_token: int, memory: int) -> list[list[Batch]]:
+    """Return the batches in parts whose states at all waiting branches, and those on the way, fit into `memory` bytes.
+
+    A part starts where no batch before it is carried on: chains of batches stay whole.
+    """
+    waiting: list[int] = []
+    most = 2
+    for visit in plan:
+        waiting = [depth for depth in waiting if depth <= visit.start] + list(visit.keep)
+        most = max(most, len(waiting) + 2)  # and a layer's input and output
+    chains: list[list[Batch]] = []
+    for batch in batches:
+        if batch.carried:
+            chains[-1].append(batch)
+        else:
+            chains.append([batch])
+    found: list[list[Batch]] = []
+    for chain in chains:
+        if found and _tokens(found[-1]) + _tokens(chain) <= memory // (bytes_per_token * most):
+            found[-1] += chain
+        else:
+            found.append(chain)
+    return found
+
+
+def _tokens(batches: Sequence[Batch]) -> int:
+    return sum(batch.ids.numel() for batch in batches)
+
+
+@torch.inference_mode()
+def score_population(
+    elastic: Elastic,
+    batches: Sequence[Batch],
+    count: int,
+    architectures: Sequence[Architecture],
+    *,
+    memory: int = MEMORY,
+) -> Iterator[tuple[Architecture, Tensor]]:
+    """Yield (architecture, log-likelihoods (count,) float64) of each distinct candidate as it is done, in trie order.
+
+    The numbers are those of each candidate alone, to the bit. Where `memory` holds the states of a part of the items only,
+    parts follow each other and candidates are done in the last one.
+    """
+    plan = visits(architectures)
+    model = elastic.model
+    parts = spans(plan, batches, _bytes_per_token(model), memory)
+    totals = {visit.architecture: torch.zeros(count, dtype=torch.float64) for visit in plan}
+    for number, part in enumerate(parts):
+        for architecture, found in _walk(elastic, part, plan):
+            for batch, chosen in found:
+                totals[architecture].index_add_(0, batch.owners, chosen)
+            if number == len(parts) - 1:
+                yield architecture, totals.pop(architecture)
+
+
+def _walk(
+    elastic: Elastic, batches: Sequence[Batch], plan: Sequence[Visit]
+) -> Iterator[tuple[Architecture, list[tuple[Batch, Tensor]]]]:
+    model = elastic.model
+    decoder = model.get_decoder()
+    for batch in batches:
+        place(batch, model.device)
+    rotations = [decoder.rotary_emb(decoder.embed_tokens(batch.ids), position_ids=batch.positions) for batch in batches]
+    waiting = {0: [decoder.embed_tokens(batch.ids) for batch in batches]}  # depth -> hidden states (1, nodes, hidden)
+    for visit in plan:
+        elastic.activate(visit.architecture)
+        hidden = waiting[visit.start]
+        waiting = {depth: states for depth, states in waiting.items() if depth <= visit.start}
+        with packed(model):
+            for depth in range(visit.start, len(visit.architecture)):
+                if visit.architecture[depth]:
+                    hidden = _layer(elastic.stack[depth], hidden, batches, rotations)
+                if depth + 1 in visit.keep:
+                    waiting[depth + 1] = hidden
+        judged = []
+        for batch, states in zip(batches, hidden, strict=True):
+            chosen, _ = judge(model, batch, decoder.norm(states)[0])
+            judged.append((batch, chosen))
+        yield visit.architecture, judged
+
+
+def _layer(layer, hidden: list[Tensor], batches: Sequence[Batch], rotations: list) -> list[Tensor]:
+    carry: Carry = {}  # of this layer: one batch hands its keys to the next
+    return [
+        layer(
+            states,
+            attention_mask=None,
+            position_ids=batch.positions,
+            position_embeddings=rotation,
+            use_cache=False,
+            batch=batch,
+            carry=carry,
+        )
+        for states, batch, rotation in zip(hidden, batches, rotations, strict=True)
+    ]

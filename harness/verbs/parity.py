@@ -1,0 +1,76 @@
+"""`harness doctor parity`: does our scorer answer what lm-eval's HFLM answers, on every item of a suite?"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from harness.verbs.engine import Subject, subject
+from harness.verbs.terminal import console
+from harness.verbs.words import one_of
+
+
+def parity(words: list[str]) -> int:
+    """Print a line a task; 1 when a prediction differs beyond near ties or a log-likelihood by more than 1e-3.
+
+    Answers are kept under the store, so an interrupted check goes on where it stopped.
+    """
+    found, asked = subject(words, "parity", {"format": "table"})
+    form = one_of(asked["format"], ("table", "markdown", "json"), what="format")
+    results = []
+    out = console()
+    for spec in found.specs:
+        with out.status(f"{spec.name}"):
+            results.append(_task(found, spec))
+        if form == "table":
+            out.print(_line(results[-1]), highlight=False, soft_wrap=True)
+    if form == "json":
+        print(json.dumps([result | {"parity": vars(result["parity"])} for result in results], indent=1))
+    elif form == "markdown":
+        print("\n".join(_markdown(results)))
+    wrong = [result["name"] for result in results if not result["parity"].equal]
+    verdict = f"{', '.join(wrong)} differ" if wrong else f"all {len(results)} tasks answer as stock HFLM does"
+    out.print(f"{found.name}: {verdict}", highlight=False, style="red" if wrong else None, soft_wrap=True)
+    return 1 if wrong else 0
+
+
+def _task(found: Subject, spec: Any) -> dict[str, Any]:
+    from harness.evaluation.evaluate import lm_eval_rows
+    from harness.evaluation.journal import Journal
+    from harness.evaluation.lm import StockLM, TreeLM
+    from harness.evaluation.parity import compare
+
+    rows, seconds = {}, {}
+    for kind in (TreeLM, StockLM):
+        journal = Journal(found.folder / f"{kind.__name__}.jsonl")
+        started = time.monotonic()
+        scorer = kind(found.model, found.tokenizer, journal=journal)
+        rows[kind] = lm_eval_rows(spec.name, found.tasks[spec.name], scorer, found.limit)
+        seconds[kind] = time.monotonic() - started
+    result = compare(spec.name, rows[TreeLM], rows[StockLM], spec.metric)
+    return {"name": spec.name, "shots": spec.shots, "seconds": seconds[TreeLM], "parity": result}
+
+
+def _line(result: dict[str, Any]) -> str:
+    found = result["parity"]
+    metrics = ", ".join(f"{name} {found.ours[name]:.4f} / {found.theirs[name]:.4f}" for name in found.ours)
+    return (
+        f"{'same ' if found.equal else 'OTHER'} {found.task}: {found.items} items, {found.differing} predictions differ "
+        f"({found.near_ties} near ties), largest difference {found.largest:.1e} nats; ours / stock {metrics}"
+    )
+
+
+def _markdown(results: list[dict[str, Any]]) -> list[str]:
+    lines = [
+        "| task | shots | items | log-likelihoods | differing predictions | near ties | largest difference, nats | ours | stock |",
+        "| :--- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for result in results:
+        found = result["parity"]
+        ours, theirs = (" ".join(f"{value:.4f}" for value in side.values()) for side in (found.ours, found.theirs))
+        lines.append(
+            f"| {found.task} | {result['shots']} | {found.items} | {found.likelihoods} | {found.differing} | {found.near_ties} "
+            f"| {found.largest:.1e} | {ours} | {theirs} |"
+        )
+    return lines

@@ -1,0 +1,108 @@
+"""`harness doctor scoring`: what our scorer costs against lm-eval's HFLM, and against the least that is possible."""
+
+from __future__ import annotations
+
+import json
+from statistics import median
+from typing import Any
+
+from harness.verbs.engine import subject
+from harness.verbs.terminal import console
+from harness.verbs.words import number, one_of
+
+HEADERS = (
+    "task",
+    "requests",
+    "FLOPs / floor",
+    "FLOPs: HFLM / ours",
+    "floor: HFLM / floor",
+    "CPU s: HFLM / ours",
+    "CPU ratio",
+    "wall ratio",
+    "peak MB: HFLM / ours",
+)
+
+
+def scoring(words: list[str]) -> int:
+    """Print a line a task: FLOPs counted by torch, CPU seconds and peak memory taken by turns. Times nothing but scoring."""
+    found, asked = subject(words, "scoring", {"rounds": "2", "format": "table", "dtype": "auto"})
+    form = one_of(asked["format"], ("table", "markdown", "json"), what="format")
+    rounds = int(number(asked["rounds"], key="rounds"))
+    from harness.measures.scoring import measure
+
+    out, results = console(), []
+    for spec in found.specs:
+        with out.status(spec.name):
+            instances = _instances(found.tasks[spec.name], found.limit)
+            results.append(measure(spec.name, found.model, found.tokenizer, instances, rounds=rounds))
+    if form == "json":
+        print(json.dumps([_plain(result) for result in results], indent=1))
+        return 0
+    rows = [_cells(result) for result in results]
+    if len(results) > 1:
+        rows.append(_total(results))
+    if form == "markdown":
+        print("\n".join(f"| {' | '.join(row)} |" for row in (HEADERS, [":---", *["---:"] * (len(HEADERS) - 1)], *rows)))
+        return 0
+    from rich.table import Table
+
+    table = Table(*HEADERS, title=f"scoring by turns, {found.name}, limit {found.limit or 'none'}, {rounds} rounds")
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+    return 0
+
+
+def _instances(parts: dict[str, Any], limit: int | None) -> list[Any]:
+    instances = []
+    for task in parts.values():
+        task.build_all_requests(limit=limit, rank=0, world_size=1)
+        instances += task.instances
+    return instances
+
+
+def _cells(result: Any) -> list[str]:
+    ours, theirs = result.costs["tree"], result.costs["hflm"]
+    return [
+        result.name,
+        f"{result.requests}",
+        f"{result.above_floor:.3f}",
+        f"{result.ratio('flops'):.2f}",
+        f"{theirs.flops / result.floor_flops:.2f}",
+        f"{median(theirs.cpu):.1f} / {median(ours.cpu):.1f}",
+        f"{result.ratio('cpu'):.2f}",
+        f"{result.ratio('wall'):.2f}",
+        f"{max(theirs.peak) / 1e6:.0f} / {max(ours.peak) / 1e6:.0f}",
+    ]
+
+
+def _total(results: list[Any]) -> list[str]:
+    def summed(kind: str, quantity: str) -> list[float]:
+        """Return the sum over tasks of each round."""
+        return [sum(each) for each in zip(*(getattr(result.costs[kind], quantity) for result in results), strict=True)]
+
+    flops = {kind: sum(result.costs[kind].flops for result in results) for kind in ("tree", "hflm")}
+    least = sum(result.floor_flops for result in results)
+    ratios = {
+        quantity: median(
+            other / own for other, own in zip(summed("hflm", quantity), summed("tree", quantity), strict=True)
+        )
+        for quantity in ("cpu", "wall")
+    }
+    peaks = [max(max(result.costs[kind].peak) for result in results) / 1e6 for kind in ("hflm", "tree")]
+    return [
+        "all",
+        f"{sum(result.requests for result in results)}",
+        f"{flops['tree'] / least:.3f}",
+        f"{flops['hflm'] / flops['tree']:.2f}",
+        f"{flops['hflm'] / least:.2f}",
+        f"{median(summed('hflm', 'cpu')):.1f} / {median(summed('tree', 'cpu')):.1f}",
+        f"{ratios['cpu']:.2f}",
+        f"{ratios['wall']:.2f}",
+        f"{peaks[0]:.0f} / {peaks[1]:.0f}",
+    ]
+
+
+def _plain(result: Any) -> dict[str, Any]:
+    costs = {kind: vars(cost) for kind, cost in result.costs.items()}
+    return {"task": result.name, "requests": result.requests, "floor_flops": result.floor_flops, "costs": costs}

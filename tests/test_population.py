@@ -1,0 +1,101 @@
+"""A population is scored as a trie over layers: the same numbers to the bit, fewer layers run, memory within its bound."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from harness.evaluation.batches import pack
+from harness.evaluation.scorer import score
+from harness.evaluation.trie import Request
+from harness.nas import population
+from harness.nas.population import layer_runs, longest_chain, score_population, spans, visits
+from harness.nas.space import Space, stratified
+from harness.nas.supernet import Elastic
+from harness.pruning.anatomy import layer_shapes, outside_parameters
+
+
+@pytest.fixture
+def requests() -> list[Request]:
+    rng = random.Random(0)
+    words = [tuple(rng.choices(range(2, 50), k=rng.randint(1, 40))) for _ in range(12)]
+    return [Request(sum(rng.choices(words, k=rng.randint(1, 8)), ()), rng.choice(words)) for _ in range(40)]
+
+
+@pytest.fixture
+def candidates(tiny):
+    """A search's first generation on the tiny model: seeds and samples, some of them twice."""
+    model, _ = tiny
+    space = Space(tuple(layer_shapes(model)), (3, 2, 4, 1), outside_parameters(model))
+    genomes = np.concatenate([space.seeds(), stratified(space, 12, np.random.default_rng(0))])
+    found = [space.decode(genome) for genome in genomes]
+    return found + found[:3]
+
+
+def bound(batches, share: float) -> int:
+    """Bytes in which a `share` of the items' states fits at four branches."""
+    return int(share * 6 * 64 * 4 * sum(batch.ids.numel() for batch in batches))
+
+
+@pytest.mark.parametrize("share", [10.0, 0.4])
+def test_each_candidate_gets_the_bits_it_gets_alone(tiny, requests, candidates, share):
+    model, _ = tiny
+    batches = pack(requests, budget=300, chain=700)
+    with Elastic(model) as elastic:
+        found = dict(score_population(elastic, batches, len(requests), candidates, memory=bound(batches, share)))
+        assert set(found) == set(candidates)
+        for architecture in candidates:
+            elastic.activate(architecture)
+            alone, _ = score(model, batches, len(requests))
+            assert torch.equal(found[architecture], alone)
+
+
+def test_layers_before_the_first_difference_run_once(tiny, requests, candidates, monkeypatch):
+    model, _ = tiny
+    batches = pack(requests, budget=300)
+    runs, layer = [], population._layer
+    monkeypatch.setattr(population, "_layer", lambda *arguments: runs.append(1) or layer(*arguments))
+    with Elastic(model) as elastic:
+        list(score_population(elastic, batches, len(requests), candidates))
+    prefixes = {key[: depth + 1] for key in candidates for depth, width in enumerate(key) if width}
+    alone, shared = layer_runs(visits(candidates))
+    assert len(runs) == shared == len(prefixes)
+    assert alone == sum(sum(width > 0 for width in key) for key in set(candidates)) > 1.2 * shared
+
+
+def test_a_candidate_is_known_as_soon_as_it_is_done(tiny, requests, candidates):
+    model, _ = tiny
+    with Elastic(model) as elastic:
+        found = score_population(elastic, pack(requests), len(requests), candidates)
+        first, _ = next(found)
+    assert first == min(candidates)
+
+
+def test_a_branch_keeps_what_later_candidates_start_from_and_no_more():
+    plan = visits([(1, 2, 3), (1, 2, 4), (1, 3, 3), (2, 2, 2)])
+    assert [(visit.start, visit.keep) for visit in plan] == [(0, (1, 2)), (2, ()), (1, ()), (0, ())]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.35, 10.0])
+def test_states_that_wait_stay_within_the_bound(requests, candidates, share):
+    whole = sum(batch.ids.numel() for batch in pack(requests))
+    plan, size = visits(candidates), 64 * 4
+    memory = int(share * whole * size * 8)  # six layers, a layer's input and output
+    batches = pack(requests, budget=100, chain=memory // (size * 8))
+    parts = spans(plan, batches, size, memory)
+    assert [batch for part in parts for batch in part] == batches
+    assert len(parts) == 1 if share > 1 else 1 < len(parts) < 10
+    waiting: list[int] = []
+    for visit in plan:
+        waiting = [depth for depth in waiting if depth <= visit.start] + list(visit.keep)
+        for part in parts:
+            assert sum(batch.ids.numel() for batch in part) * size * (len(waiting) + 2) <= memory
+
+
+def test_a_chain_that_the_memory_holds_at_every_depth_is_asked_for(tiny):
+    model, _ = tiny
+    tokens = longest_chain(model, memory=10**7)
+    assert tokens * 64 * 4 * (6 + 2) <= 10**7 < (tokens + 1) * 64 * 4 * (6 + 2)

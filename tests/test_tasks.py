@@ -1,0 +1,449 @@
+"""Tasks load from the table, from lm-eval's registry and from beside a suite file, each with the shots and metric it was given."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import datasets
+import pytest
+
+from harness.data import layout, suites, tasks
+from harness.data.definitions import Definition, definitions, registered
+from harness.nas.fitness import load_items
+from harness.spec import DataSource, TaskSpec
+
+datasets.disable_progress_bars()
+
+PIQA = [{"goal": f"Goal {index}", "sol1": "one", "sol2": "two", "label": index % 2} for index in range(4)]
+QUIZ = """\
+task: quiz
+dataset_path: json
+dataset_kwargs:
+  data_files: {train: quiz/train.jsonl, validation: quiz/validation.jsonl}
+training_split: train
+validation_split: validation
+output_type: multiple_choice
+doc_to_text: "Q: {{question}}\\nA:"
+doc_to_target: "{{answer}}"
+doc_to_choice: ["yes", "no"]
+metric_list:
+  - metric: acc
+    aggregation: mean
+    higher_is_better: true
+"""
+
+
+def write_rows(path: Path, rows: list[dict]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def write_suite(folder: Path, *written: object, **more: object) -> suites.Suite:
+    path = folder / "mine.yaml"
+    path.write_text(json.dumps({"name": "mine", "tasks": list(written), **more}))
+    return suites.read(str(path))
+
+
+def sourced(suite: suites.Suite, data_dir: Path | None = None) -> tuple[list[TaskSpec], list[TaskSpec], list[str]]:
+    notices: list[str] = []
+    report, search = suites.sources(suite, data_dir, notices)
+    return list(report), list(search), notices
+
+
+def refusal(suite: suites.Suite, data_dir: Path | None = None) -> str:
+    with pytest.raises(ValueError, match=".") as caught:
+        suites.sources(suite, data_dir, [])
+    [line] = str(caught.value).splitlines()
+    return line
+
+
+@pytest.fixture
+def subjects(tmp_path, monkeypatch) -> Path:
+    """A mirror with three invented questions and five examples of each of two subjects, which are all there are."""
+    named = {f"mmlu_{subject}": subject for subject in ("anatomy", "virology")}
+    monkeypatch.setattr("harness.data.catalogue.mmlu_subjects", lambda: named)
+    for split, count in (("test", 3), ("dev", 5)):
+        rows = [
+            {
+                "question": f"{split} {subject} {index}?",
+                "subject": subject,
+                "choices": list("abcd"),
+                "answer": index % 4,
+            }
+            for index in range(count)
+            for subject in named.values()
+        ]
+        path = write_rows(tmp_path / "mmlu" / f"{split}.jsonl", rows)
+        if split == "test":
+            (tmp_path / "mmlu" / "test.jsonl.gz").write_bytes(gzip.compress(path.read_bytes()))
+    return tmp_path
+
+
+def prompt(task, index: int = 0) -> str:
+    task.build_all_requests(samples=[index])
+    return task.instances[0].args[0]
+
+
+def test_a_subject_has_its_own_rows_only(subjects, tmp_path):
+    spec = TaskSpec(source=layout.source("mmlu_virology", subjects))
+    assert spec.source.rows == 3
+    found = tasks.load((spec,), tmp_path / "scratch")
+    assert list(found) == ["mmlu_virology"]
+    [(part, task)] = found["mmlu_virology"].items()
+    assert part == "mmlu_virology"
+    assert [row["question"] for row in task.eval_docs] == [f"test virology {index}?" for index in range(3)]
+
+
+def test_the_group_has_every_subject_as_a_part(subjects, tmp_path):
+    spec = TaskSpec(source=layout.source("mmlu", subjects), label="all")
+    found = tasks.load((spec,), tmp_path / "scratch")
+    assert {name: list(parts) for name, parts in found.items()} == {"all": ["mmlu_anatomy", "mmlu_virology"]}
+    for part, task in found["all"].items():
+        assert {row["subject"] for row in task.eval_docs} == {part.removeprefix("mmlu_")}
+    assert spec.source.rows == 6
+
+
+def test_examples_are_the_first_of_the_dev_split(subjects, tmp_path):
+    spec = TaskSpec(source=layout.source("mmlu_virology", subjects), shots=2)
+    [task] = tasks.load((spec,), tmp_path / "scratch")["mmlu_virology"].values()
+    words = prompt(task)
+    assert words.count("Answer:") == 3
+    assert words.index("dev virology 0?") < words.index("dev virology 1?") < words.index("test virology 0?")
+
+
+def test_a_mirror_without_examples_serves_no_shots_and_names_the_file_for_more(subjects, tmp_path):
+    (subjects / "mmlu" / "dev.jsonl").unlink()
+    [spec], _, notices = sourced(write_suite(tmp_path, {"task": "mmlu_anatomy"}), subjects)
+    [task] = tasks.load((spec,), tmp_path / "scratch")["mmlu_anatomy"].values()
+    assert len(task.eval_docs) == 3
+    assert notices == [f"mmlu/test.jsonl.gz in data_dir={subjects} holds 6 of 14,042 rows"]
+    line = refusal(write_suite(tmp_path, {"task": "mmlu", "shots": 5}), subjects)
+    assert line == (
+        "mmlu: shots=5 needs examples that are not reported, and no split holds any; "
+        f"data_dir={subjects} lacks mmlu/dev.jsonl"
+    )
+
+
+def test_a_subject_without_rows_is_named(subjects):
+    write_rows(subjects / "mmlu" / "test.jsonl", [{"question": "?", "subject": "anatomy"}])
+    (subjects / "mmlu" / "test.jsonl.gz").write_bytes(gzip.compress((subjects / "mmlu" / "test.jsonl").read_bytes()))
+    with pytest.raises(ValueError, match=r"^mmlu: .*test\.jsonl\.gz holds no row with subject virology$"):
+        layout.source("mmlu", subjects)
+
+
+def test_a_missing_file_names_itself_and_its_rows(tmp_path):
+    for name, file in (
+        ("mmlu", "mmlu/test.jsonl.gz (14,042 rows)"),
+        ("mmlu_anatomy", "mmlu/test.jsonl.gz (14,042 rows)"),
+        ("truthfulqa_mc2", "truthfulqa_mc/validation.jsonl (817 rows)"),
+        ("lambada_openai", "lambada_openai/test.jsonl.gz (5,153 rows)"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}: ") as caught:
+            layout.source(name, tmp_path)
+        assert f"lacks {file}" in str(caught.value)
+
+
+def test_the_table_asks_lm_eval_for_the_subjects():
+    known = layout.layout("mmlu")
+    assert known is not None
+    assert len(known.parts) == 57
+    assert set(known.parts) == set(definitions(DataSource(name="mmlu")))
+    for part, found in definitions(DataSource(name="mmlu")).items():
+        leaf = layout.layout(part)
+        assert leaf is not None
+        assert found.keys["dataset_name"] == leaf.subject
+
+
+def test_one_task_can_stand_in_a_suite_twice(tmp_path):
+    suite = write_suite(tmp_path, {"task": "demo_piqa"}, {"task": "demo_piqa", "shots": 2, "name": "piqa_2"})
+    report, search, _ = sourced(suite)
+    assert [(spec.name, spec.task, spec.shots) for spec in report] == [
+        ("demo_piqa", "demo_piqa", 0),
+        ("piqa_2", "demo_piqa", 2),
+    ]
+    assert [spec.name for spec in search] == ["demo_piqa"]
+    found = tasks.load(tuple(report), tmp_path / "scratch")
+    assert [prompt(parts["demo_piqa"]).count("Answer:") for parts in found.values()] == [1, 3]
+    assert report[0].fingerprint_fields() != report[1].model_copy(update={"shots": 0}).fingerprint_fields()
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"demo_piqa occurs twice; give each its own `name`$") as caught:
+        write_suite(tmp_path, {"task": "demo_piqa"}, {"task": "demo_boolq", "name": "demo_piqa"})
+    assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(ValueError, match=r"tasks\.0\.name"):
+        write_suite(tmp_path, {"task": "demo_piqa", "name": "a/b"})
+
+
+def test_examples_come_from_the_training_items_and_repeat(tmp_path):
+    spec = TaskSpec(source=layout.source("demo_arc_easy", None), shots=3)
+    training = {
+        row["question"] for row in tasks.load((spec,), tmp_path, "search")["demo_arc_easy"]["demo_arc_easy"].eval_docs
+    }
+    [task] = tasks.load((spec,), tmp_path)["demo_arc_easy"].values()
+    first = prompt(task)
+    shown = [part.removeprefix("Question: ").split("\nAnswer:")[0] for part in first.split("\n\n")]
+    assert len(shown) == 4
+    assert set(shown[:3]) <= training
+    assert shown[3] == task.eval_docs[0]["question"]
+    [again] = tasks.load((spec,), tmp_path / "again")["demo_arc_easy"].values()
+    assert prompt(again) == first
+
+
+def test_shots_without_examples_are_refused(tmp_path):
+    write_rows(tmp_path / "piqa" / "validation.jsonl", PIQA)
+    line = refusal(write_suite(tmp_path, {"task": "piqa", "shots": 2}), tmp_path)
+    assert line.startswith("piqa: shots=2 needs examples that are not reported, and no split holds any")
+    assert line.endswith("lacks piqa/train.jsonl")
+    write_rows(tmp_path / "piqa" / "train.jsonl", PIQA)
+    [spec], _, _ = sourced(write_suite(tmp_path, {"task": "piqa", "shots": 2}), tmp_path)
+    assert spec.shots == 2
+
+
+def test_a_validation_split_serves_as_examples_where_the_test_split_is_reported(tmp_path):
+    rows = [
+        {
+            "id": str(index),
+            "question": f"What {index}?",
+            "choices": {"text": ["a", "b"], "label": ["A", "B"]},
+            "answerKey": "A",
+        }
+        for index in range(6)
+    ]
+    write_rows(tmp_path / "arc_easy" / "test.jsonl", rows[:3])
+    write_rows(tmp_path / "arc_easy" / "validation.jsonl", rows[3:])
+    [spec], [search], _ = sourced(write_suite(tmp_path, {"task": "arc_easy", "shots": 2}), tmp_path)
+    assert not tasks.searchable(search)
+    [task] = tasks.load((spec,), tmp_path / "scratch")["arc_easy"].values()
+    assert not any(f"What {index}?" in prompt(task, 0) for index in (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "listed"),
+    [
+        ("demo_piqa", "accc", "acc, acc_norm"),
+        ("demo_boolq", "word_perplexity", "acc, acc_norm"),
+        ("wikitext", "acc", "word_perplexity, byte_perplexity, bits_per_byte"),
+        ("wikitext2_token", "word_perplexity", "token_perplexity"),
+        ("lambada_openai", "acc_norm", "perplexity, acc"),
+        ("truthfulqa_mc2", "acc_norm", "acc"),
+    ],
+)
+def test_a_metric_that_a_task_lacks_is_refused_with_those_it_has(tmp_path, task, metric, listed):
+    write_rows(tmp_path / "wikitext2" / "test.jsonl", [{"page": "one page"}])
+    write_rows(tmp_path / "lambada_openai" / "test.jsonl.gz", [])
+    write_rows(tmp_path / "truthfulqa_mc" / "validation.jsonl", [{"question": "?"}])
+    (tmp_path / "lambada_openai" / "test.jsonl.gz").write_bytes(b"")
+    line = refusal(write_suite(tmp_path, {"task": task, "metric": metric}), tmp_path)
+    assert line == f"{task}: metric {metric} is none of its metrics ({listed})"
+
+
+def test_without_a_metric_it_is_accuracy_or_the_first(tmp_path):
+    write_rows(tmp_path / "wikitext2" / "test.jsonl", [{"page": "one page"}])
+    write_rows(tmp_path / "truthfulqa_mc" / "validation.jsonl", [{"question": "?"}])
+    names = ("demo_hellaswag", "wikitext", "wikitext2_token", "truthfulqa_mc1")
+    report, _, _ = sourced(write_suite(tmp_path, *({"task": name} for name in names)), tmp_path)
+    assert [spec.metric for spec in report] == ["acc", "word_perplexity", "token_perplexity", "acc"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "aggregation"),
+    [
+        ({"metric": "mcc"}, "that of mcc"),
+        ({"metric": "f1", "aggregation": "f1"}, "f1"),
+        ({"metric": "acc", "aggregation": "!function utils.macro"}, "utils.macro"),
+    ],
+)
+def test_a_metric_that_is_no_mean_over_items_is_refused(tmp_path, entry, aggregation):
+    quiz(
+        tmp_path,
+        QUIZ.split("metric_list")[0]
+        + f"metric_list: [{json.dumps(entry)}]\n".replace('"!function utils.macro"', "!function utils.macro"),
+    )
+    line = refusal(write_suite(tmp_path, {"task": "quiz", "metric": entry["metric"]}))
+    assert line.startswith(
+        f"quiz: metric {entry['metric']} is aggregated by {aggregation}, which is no mean over items"
+    )
+
+
+def quiz(folder: Path, definition: str = QUIZ) -> None:
+    """Write a task beside a suite, with four training and two reported questions, one of them among the training ones."""
+    (folder / "quiz.yaml").write_text(definition)
+    asked = [{"question": f"Is {index} even?", "answer": ("yes", "no")[index % 2]} for index in range(6)]
+    write_rows(folder / "quiz" / "train.jsonl", [*asked[:3], asked[4]])
+    write_rows(folder / "quiz" / "validation.jsonl", asked[4:])
+
+
+def test_a_task_beside_the_suite_is_reported_and_searched(tmp_path, tiny):
+    quiz(tmp_path)
+    [spec], [search], _ = sourced(write_suite(tmp_path, {"task": "quiz", "shots": 1}))
+    assert (spec.name, spec.metric, spec.source.rows) == ("quiz", "acc", 2)
+    [task] = tasks.load((spec,), tmp_path / "scratch")["quiz"].values()
+    assert [row["question"] for row in task.eval_docs] == ["Is 4 even?", "Is 5 even?"]
+    assert prompt(task, 1).count("Q: ") == 2
+    model, tokenizer = tiny
+    found = load_items((search,), (spec,), tokenizer, model, tmp_path / "search", limit=9, seed=0)
+    assert len(found.items) == 3
+
+
+def test_a_task_beside_the_suite_may_include_and_name_functions(tmp_path):
+    head, tail = QUIZ.split("output_type")
+    (tmp_path / "base.yaml").write_text("output_type" + tail.replace('"Q: {{question}}\\nA:"', "!function asking.ask"))
+    (tmp_path / "asking.py").write_text("def ask(row):\n    return 'Tell: ' + row['question']\n")
+    quiz(tmp_path, head + "include: base.yaml\n")
+    [spec], _, _ = sourced(write_suite(tmp_path, {"task": "quiz"}))
+    [task] = tasks.load((spec,), tmp_path / "scratch")["quiz"].values()
+    assert prompt(task) == "Tell: Is 4 even?"
+
+
+@pytest.mark.parametrize(
+    "changed", ["quiz.yaml", "base.yaml", "asking.py", "quiz/train.jsonl", "quiz/validation.jsonl"]
+)
+def test_a_task_beside_the_suite_is_known_by_all_its_files(tmp_path, changed):
+    head, tail = QUIZ.split("output_type")
+    (tmp_path / "base.yaml").write_text("output_type" + tail.replace('"Q: {{question}}\\nA:"', "!function asking.ask"))
+    (tmp_path / "asking.py").write_text("def ask(row):\n    return row['question']\n")
+    quiz(tmp_path, head + "include: base.yaml\n")
+    [before], _, _ = sourced(write_suite(tmp_path, {"task": "quiz"}))
+    [again], _, _ = sourced(write_suite(tmp_path, {"task": "quiz"}))
+    assert before.fingerprint_fields() == again.fingerprint_fields()
+    (tmp_path / changed).write_text((tmp_path / changed).read_text() + "\n")
+    [after], _, _ = sourced(write_suite(tmp_path, {"task": "quiz"}))
+    assert before.fingerprint_fields() != after.fingerprint_fields()
+
+
+def test_a_task_beside_the_suite_is_not_known_by_its_place(tmp_path):
+    fields = []
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        quiz(tmp_path / place)
+        [spec], _, _ = sourced(write_suite(tmp_path / place, {"task": "quiz"}))
+        fields.append(spec.fingerprint_fields())
+    assert fields[0] == fields[1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "metric"),
+    [
+        ("loglikelihood", "{{answer}}", "perplexity"),
+        ("loglikelihood_rolling", "{{question}}", "word_perplexity"),
+        ("generate_until", "{{answer}}", "exact_match"),
+    ],
+)
+def test_a_task_beside_the_suite_may_be_of_any_kind(tmp_path, kind, target, metric):
+    lines = [
+        *QUIZ.split("output_type")[0].splitlines(),
+        f"output_type: {kind}",
+        'doc_to_text: "' + ("" if "rolling" in kind else "{{question}}") + '"',
+        f'doc_to_target: "{target}"',
+    ]
+    if kind == "generate_until":
+        lines += [
+            "generation_kwargs: {until: ['.']}",
+            "metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]",
+        ]
+    quiz(tmp_path, "\n".join(lines))
+    [spec], [search], _ = sourced(write_suite(tmp_path, {"task": "quiz", "metric": metric}))
+    assert not tasks.searchable(search)
+    [task] = tasks.load((spec,), tmp_path / "scratch")["quiz"].values()
+    task.build_all_requests()
+    assert kind == task.OUTPUT_TYPE
+    assert len(task.instances) == 2
+    assert len({tasks.question(task, document) for document in task.eval_docs}) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (QUIZ.replace("task: quiz", "task: other"), "task must be quiz, as the file is named, not other"),
+        (QUIZ.replace("train: quiz/train", "train: quiz/absent"), "absent.jsonl, which does not exist"),
+        (QUIZ.replace("dataset_kwargs", "more"), "needs dataset_kwargs.data_files"),
+        (QUIZ + "include: absent.yaml\n", "absent.yaml, which a task definition includes: no such file"),
+        ("task: [", "no YAML"),
+        ("task: quiz\nclass: !function task.Quiz\n", "defined by a Python class"),
+    ],
+    ids=["name", "data", "no data", "include", "no YAML", "class"],
+)
+def test_what_is_wrong_in_a_task_beside_the_suite_is_one_line(tmp_path, words, line):
+    quiz(tmp_path, words)
+    assert line in refusal(write_suite(tmp_path, {"task": "quiz"}))
+
+
+def test_a_definitions_own_shots_hold_unless_the_suite_says_otherwise(tmp_path):
+    quiz(tmp_path, QUIZ + "num_fewshot: 2\n")
+    report, _, _ = sourced(write_suite(tmp_path, {"task": "quiz"}, {"task": "quiz", "name": "none", "shots": 0}))
+    assert [spec.shots for spec in report] == [2, 0]
+
+
+def test_examples_from_the_reported_split_are_told(tmp_path):
+    quiz(tmp_path, QUIZ + "fewshot_split: validation\n")
+    _, _, notices = sourced(write_suite(tmp_path, {"task": "quiz", "shots": 1}))
+    assert notices == ["quiz: its examples come from the split that is reported, as lm-eval defines it"]
+
+
+def test_a_group_of_lm_eval_that_the_table_lacks_loads_by_its_name(tmp_path, monkeypatch):
+    """Stands for the hub: what is asked for is what lm-eval's definitions name."""
+
+    def arc(path: str, name: str | None = None, **kwargs: object) -> datasets.DatasetDict:
+        assert path == "allenai/ai2_arc"
+        row = {
+            "id": "1",
+            "question": f"{name}?",
+            "choices": {"text": ["a", "b"], "label": ["A", "B"]},
+            "answerKey": "B",
+        }
+        return datasets.DatasetDict(
+            {split: datasets.Dataset.from_list([row] * 2) for split in ("train", "validation", "test")}
+        )
+
+    class Builder:
+        hash = "revision"
+
+    monkeypatch.setattr("datasets.load_dataset", arc)
+    monkeypatch.setattr("datasets.load_dataset_builder", lambda *place: Builder)
+    [spec], [search], _ = sourced(
+        write_suite(tmp_path, {"task": "ai2_arc", "shots": 1, "metric": "acc_norm"}), tmp_path
+    )
+    assert spec.source.folder is None
+    assert spec.source.content == "allenai/ai2_arc/ARC-Challenge@revision"
+    assert tasks.searchable(search)
+    found = tasks.load((spec,), tmp_path / "scratch")
+    assert {name: sorted(parts) for name, parts in found.items()} == {"ai2_arc": ["arc_challenge", "arc_easy"]}
+    assert prompt(found["ai2_arc"]["arc_easy"]).count("Answer:") == 2
+    assert len(registered("mmlu")) == 57
+    assert {Definition(keys).examples for keys in registered("mmlu").values()} == {"dev"}
+
+
+def test_a_name_that_nobody_knows_is_refused(tmp_path):
+    line = refusal(write_suite(tmp_path, {"task": "arc_eazy"}), tmp_path)
+    assert line == "arc_eazy: data_dir has no layout for this task; did you mean arc_easy?"
+
+
+@pytest.mark.data
+def test_every_subject_of_mmlu_has_its_rows(data_dir, tmp_path):
+    spec = TaskSpec(source=layout.source("mmlu", data_dir), shots=5)
+    parts = tasks.load((spec,), tmp_path)["mmlu"]
+    assert len(parts) == 57
+    assert sum(len(task.eval_docs) for task in parts.values()) == spec.source.rows == 14042
+    for part, task in parts.items():
+        assert set(task.eval_docs["subject"]) == {part.removeprefix("mmlu_")}
+        assert len(task.sampler.df) == 5
+    words = prompt(parts["mmlu_anatomy"])
+    assert words.startswith("The following are multiple choice questions (with answers) about anatomy.\n\n")
+    assert words.count("Answer:") == 6
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["truthfulqa_mc1", "truthfulqa_mc2", "lambada_openai", "social_iqa", "wikitext"])
+def test_the_further_tasks_load_from_a_mirror(data_dir, tmp_path, name):
+    spec = TaskSpec(source=layout.source(name, data_dir))
+    [task] = tasks.load((spec,), tmp_path)[name].values()
+    known = layout.layout(name)
+    assert known is not None
+    assert len(task.eval_docs) == spec.source.rows == known.rows[known.evaluate]
+    assert not tasks.searchable(spec)
+    task.build_all_requests(limit=3)
+    assert len({instance.doc_id for instance in task.instances}) == 3
