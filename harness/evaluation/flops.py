@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from transformers import PreTrainedModel
 
 from harness.evaluation.trie import Floor
@@ -17,8 +18,12 @@ from harness.evaluation.trie import Floor
 def counting() -> Iterator[FlopCounterMode]:
     """Count what runs inside the context; torch's counter knows attention's GPU kernels, the CPU's is added."""
     kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    with FlopCounterMode(display=False, custom_mapping={kernel: sdpa_flop}) as counter:
+    with FlopCounterMode(display=False, custom_mapping={kernel: _attention}) as counter:
         yield counter
+
+
+def _attention(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    return sdpa_flop_count(query, key, value)
 
 
 def floor_flops(model: PreTrainedModel, floor: Floor) -> int:

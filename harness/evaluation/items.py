@@ -101,9 +101,9 @@ def value(row: dict[str, Any], metric: str) -> float:
         return _mass(row["loglikelihoods"], row["labels"])
     if metric == "acc" and row["prediction"] is not None:
         return float(row["prediction"] == row["target"])
-    if metric == "acc" and row.get("greedy"):
-        return float(row["greedy"][0])
     judged = {pair["name"]: pair["value"] for pair in row.get("metrics") or []}
+    if metric == "acc" and metric not in judged and row.get("greedy"):
+        return float(row["greedy"][0])
     return float(judged[metric])
 
 
