@@ -285,6 +285,14 @@ def test_a_killed_scoring_asks_only_for_what_is_missing(case, kind, tmp_path, mo
     assert set(Journal(path).found) == set(asked) | set(done.found)
 
 
+def test_no_graph_grows_behind_the_scores(case, monkeypatch):
+    seen, judge = [], scorer.judge
+    monkeypatch.setattr(scorer, "judge", lambda *given: seen.append(given[2]) or judge(*given))
+    TreeLM(case.model, case.tokenizer, batch_tokens=60).loglikelihood(instances(case.pairs))
+    assert len(seen) > 2
+    assert not any(hidden.requires_grad for hidden in seen)
+
+
 def test_generation_is_hflms_and_is_not_repeated_after_a_kill(tiny, tmp_path, monkeypatch):
     model, tokenizer = tiny
     options = {"until": ["\n"], "max_gen_toks": 6, "do_sample": False}

@@ -14,7 +14,6 @@ from harness.evaluation.batches import Batch
 LOGITS = 64 * 2**20  # bytes of logits that exist at once: the head is the largest tensor
 
 
-@torch.inference_mode()
 def score(model: PreTrainedModel, batches: Sequence[Batch], count: int) -> tuple[Tensor, Tensor]:
     """Return (log-likelihoods (count,) float64, greedy (count,) bool) of the requests that `batches` pack."""
     totals = torch.zeros(count, dtype=torch.float64)
@@ -29,9 +28,9 @@ def scored(model: PreTrainedModel, batches: Sequence[Batch]) -> Iterator[tuple[B
     """Yield each batch with its pairs' log-likelihoods (pairs,) float64 and whether each is the most likely token."""
     carry: Carry = {}
     for batch in batches:
-        with packed(model):
-            hidden = read(model, batch, carry)
-        yield batch, *judge(model, batch, hidden)
+        with torch.inference_mode(), packed(model):
+            chosen, best = judge(model, batch, read(model, batch, carry))
+        yield batch, chosen, best
 
 
 def read(model: PreTrainedModel, batch: Batch, carry: Carry) -> Tensor:
