@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from harness.evaluation.batches import pack
+from harness.evaluation.flops import counting, floor_flops
 from harness.evaluation.scorer import score
-from harness.evaluation.trie import Request, floor_tokens, pack
+from harness.evaluation.trie import Request, floor
+from harness.nas.population import layer_runs, score_population, visits
 from harness.nas.space import Space, stratified
 from harness.nas.supernet import Elastic
 from harness.pruning.anatomy import layer_shapes, outside_parameters
@@ -32,16 +35,52 @@ def requests():
 
 def test_packing(benchmark, requests):
     batches = benchmark(pack, requests)
-    computed = sum(batch.ids.numel() for batch in batches)
-    benchmark.extra_info["padded_tokens_over_floor"] = computed / floor_tokens(requests)[0]
-    assert computed >= floor_tokens(requests)[0]
+    assert sum(batch.ids.numel() for batch in batches) == floor(requests).tokens
 
 
-def test_scoring_token_trees(benchmark, tiny, requests):
+def test_scoring_a_packed_trie(benchmark, tiny, requests):
+    """FLOPs over the floor are in `extra_info`, and may not pass 1.15; the time is for comparing commits."""
     model, _ = tiny
     batches = pack(requests)
     totals, _ = benchmark(score, model, batches, len(requests))
+    with counting() as counter:
+        score(model, batches, len(requests))
+    benchmark.extra_info["flops_over_floor"] = counter.get_total_flops() / floor_flops(model, floor(requests))
+    assert benchmark.extra_info["flops_over_floor"] <= 1.15
     assert torch.isfinite(totals).all()
+
+
+@pytest.fixture
+def population(tiny):
+    model, _ = tiny
+    space = Space(tuple(layer_shapes(model)), (3, 2, 4, 1), outside_parameters(model))
+    genomes = np.concatenate([space.seeds(), stratified(space, 16, np.random.default_rng(0))])[:32]
+    return [space.decode(genome) for genome in genomes]
+
+
+def test_scoring_a_population_as_a_trie(benchmark, tiny, requests, population):
+    model, _ = tiny
+    batches = pack(requests)
+    alone, shared = layer_runs(visits(population))
+    benchmark.extra_info["layers_one_by_one_over_trie"] = alone / shared
+    with Elastic(model) as elastic:
+        found = benchmark(lambda: list(score_population(elastic, batches, len(requests), population)))
+    assert len(found) == len(set(population))
+
+
+def test_scoring_a_population_one_by_one(benchmark, tiny, requests, population):
+    """The plain way, for the ratio to the one above."""
+    model, _ = tiny
+    batches = pack(requests)
+
+    def each() -> int:
+        for architecture in set(population):
+            elastic.activate(architecture)
+            score(model, batches, len(requests))
+        return len(set(population))
+
+    with Elastic(model) as elastic:
+        assert benchmark(each) == len(set(population))
 
 
 def test_scoring_one_request_at_a_time(benchmark, tiny, requests):

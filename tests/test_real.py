@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from harness import config, plan, registry
+from harness.cli import main
 from harness.models import checkpoint, embedded
 from harness.run import Watch, execute, record
 from harness.store import Store, sha256_file
@@ -162,3 +164,38 @@ def test_dense_accuracy_on_real_items_is_the_recorded_one(finished, data_dir, tm
     assert not execute(made, store, Watch()).failed
     found = store.result(made.variants[0].measures["evaluate"].key)["tasks"]["arc_easy"]
     assert (found["acc"], found["acc_norm"]) == (0.510, 0.465)
+
+
+@pytest.mark.data
+def test_our_scorer_is_lm_evals_on_two_items_of_every_task(finished, data_dir, capsys):
+    """All items are compared by `harness doctor parity suite=parity`; here the kinds of tasks, shots and pages."""
+    _, store, *_ = finished
+    words = ["suite=parity", f"data_dir={data_dir}", "limit=2", f"store={store.root}"]
+    assert main(["doctor", "parity", *words]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("same ") == 24
+    assert "all 24 tasks answer as stock HFLM does" in printed
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("tasks", "times"),
+    [("boolq,piqa,hellaswag,winogrande,arc_easy,arc_challenge,openbookqa", 2.0), ("mmlu_anatomy_5", 4.0)],
+)
+def test_scoring_costs_a_fraction_of_stock_and_little_more_than_the_floor(finished, data_dir, capsys, tasks, times):
+    """FLOPs, which do not depend on the machine. More items share a header in a whole task than in these twenty."""
+    _, store, *_ = finished
+    words = ["suite=parity", f"tasks={tasks}", f"data_dir={data_dir}", "limit=20", "rounds=1", f"store={store.root}"]
+    assert main(["doctor", "scoring", *words, "dtype=float32", "format=json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    ours, theirs, floor = (
+        sum(each)
+        for each in zip(
+            *((task["costs"]["tree"]["flops"], task["costs"]["hflm"]["flops"], task["floor_flops"]) for task in found),
+            strict=True,
+        )
+    )
+    assert ours <= 1.15 * floor
+    assert theirs >= times * ours
+    peaks = [max(max(task["costs"][kind]["peak"]) for task in found) for kind in ("tree", "hflm")]
+    assert peaks[0] <= peaks[1]

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from harness.evaluation.attention import Carry, packed
 from harness.evaluation.batches import Batch
 
-LOGITS = 64 * 2**20  # bytes of logits that exist at once: the head is the largest tensor
+LOGITS = 16 * 2**20  # bytes of logits that exist at once: the head is the largest tensor
 
 
 def score(model: PreTrainedModel, batches: Sequence[Batch], count: int) -> tuple[Tensor, Tensor]:
