@@ -31,12 +31,15 @@ def of(lost: int, gained: int, kept: int, **more):
 
 
 def test_a_difference_its_error_and_interval_by_hand():
-    found = compare(np.array([1.0, 1, 0, 0]), np.array([1.0, 0, 1, 1]), np.ones(4), alone(4))
+    sides = np.array([1.0, 1, 0, 0]), np.array([1.0, 0, 1, 1])
+    found = compare(*sides, np.ones(4), alone(4))
     # differences 0, -1, 1, 1: mean 1/4, sum of squared deviations 11/4, variance 11/12
     assert found.estimate == 0.25
     assert found.stderr == pytest.approx(math.sqrt(11 / 12 / 4))
     half = 3.182446 * math.sqrt(11 / 48)  # Student's 97.5 % point with 3 degrees of freedom, from a table
-    assert (found.low, found.high) == (pytest.approx(0.25 - half, abs=1e-6), pytest.approx(0.25 + half, abs=1e-6))
+    assert (found.low, found.high) == (-1.0, 1.0)  # 0.25 -+ 1.52 leaves what accuracies can differ by
+    tenfold = compare(*(10 * side for side in sides), np.ones(4), alone(4))  # no accuracies, so no bound
+    assert (tenfold.low, tenfold.high) == (pytest.approx(2.5 - 10 * half), pytest.approx(2.5 + 10 * half))
     assert (found.up, found.down, found.items) == (2, 1, 4)
 
 
@@ -66,8 +69,9 @@ def test_copies_of_an_item_teach_nothing():
 
 
 def test_few_clusters_widen_the_interval():
-    found = of(3, 6, 1)
-    few = compare(*answers(3, 6, 1), np.ones(10), np.array([0] * 5 + [1] * 5))
+    sides = [2 * side for side in answers(3, 6, 1)]  # no accuracies, so the interval is not cut at a difference of 1
+    found = compare(*sides, np.ones(10), alone(10))
+    few = compare(*sides, np.ones(10), np.array([0] * 5 + [1] * 5))
     assert (few.high - few.low) / few.stderr == pytest.approx(2 * stats.t.ppf(0.975, 1))
     assert (found.high - found.low) / found.stderr == pytest.approx(2 * stats.t.ppf(0.975, 9))
 
@@ -294,3 +298,12 @@ def test_an_average_over_a_task_of_one_cluster_has_no_interval():
     single = compare(*answers(1, 5, 4), np.ones(10), np.zeros(10))
     found = average([of(4, 9, 27), single])
     assert (found.stderr, found.low, found.high) == (None, None, None)
+
+
+def test_an_interval_of_accuracies_never_leaves_what_accuracies_can_differ_by():
+    reference, variant, ones = np.array([1.0, 0.0, 1.0]), np.array([0.0, 1.0, 1.0]), np.ones(3)
+    found = compare(reference, variant, ones, np.arange(3))
+    assert (found.low, found.high) == (-1.0, 1.0)
+    assert average([found, found]).low >= -1.0
+    losses = compare(reference * 9.5, variant * 9.5, ones, np.arange(3))
+    assert losses.high > 10  # nats have no bound

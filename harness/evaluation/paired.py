@@ -65,7 +65,7 @@ def compare(
     sums = np.bincount(index, weights=change)
     alone = int((np.bincount(index, weights=change != 0) > 0).sum()) == up + down
     mcnemar = exact_mcnemar(up, down) if binary else None
-    low, high = _interval(estimate, stderr, groups - 1, level)
+    low, high = _interval(estimate, stderr, groups - 1, level, widest=1.0 if binary else math.inf)
     if stderr == 0 and binary and len(set(change)) == 1:
         low, high = unanimous(estimate, groups, level=level)
     return Paired(
@@ -100,8 +100,8 @@ def average(tasks: Sequence[Paired], *, level: float = LEVEL, seed: int = 0) -> 
     if stderr:
         spread = sum((task.stderr or 0.0) ** 4 / task.freedom for task in tasks)
         freedom = float((stderr * count) ** 4 / spread)
-    low, high = _interval(estimate, stderr, freedom, level)
     binary = all(task.binary for task in tasks)
+    low, high = _interval(estimate, stderr, freedom, level, widest=1.0 if binary else math.inf)
     groups = sum(task.clusters for task in tasks)
     sums = np.concatenate([task.sums for task in tasks]) / count
     return Paired(
@@ -124,12 +124,12 @@ def average(tasks: Sequence[Paired], *, level: float = LEVEL, seed: int = 0) -> 
 
 
 def _interval(
-    estimate: float, stderr: float | None, freedom: float, level: float
+    estimate: float, stderr: float | None, freedom: float, level: float, *, widest: float
 ) -> tuple[float, float] | tuple[None, None]:
     if not stderr:  # nothing varies: a width of zero would be a promise that no data can keep
         return None, None
     half = float(stats.t.ppf((1 + level) / 2, freedom)) * stderr
-    return estimate - half, estimate + half
+    return max(estimate - half, -widest), min(estimate + half, widest)  # accuracies differ by 1 at most
 
 
 def unanimous(estimate: float, groups: int, *, level: float = LEVEL) -> tuple[float, float]:
