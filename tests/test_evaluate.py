@@ -204,3 +204,13 @@ def test_windows_are_remembered_too(tiny, tmp_path, monkeypatch):
     assert len(rows) > 5
     monkeypatch.setattr(type(model), "get_decoder", lambda *_: 1 / 0)
     assert evaluation._windows(spec, model, tokenizer, Journal(tmp_path / "answers.jsonl"), **options) == rows
+
+
+def test_a_limit_counts_for_each_part_of_a_group_in_the_estimate():
+    from harness.spec import DataSource, TaskSpec
+
+    def tokens(name: str, limit: int) -> float:
+        return Evaluate(tasks=(TaskSpec(source=DataSource(name=name, rows=14042)),), limit=limit).cost().forward_tokens
+
+    assert tokens("mmlu", 10) == 57 * tokens("arc_easy", 10)
+    assert tokens("mmlu", 10**6) == tokens("arc_easy", 10**6)

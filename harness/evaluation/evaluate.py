@@ -29,9 +29,11 @@ class Evaluate(Step):
     batch_tokens: int = 2048
 
     def cost(self) -> Cost:
+        from harness.data.definitions import parts
+
         tokens = 0
         for spec in self.tasks:
-            items = min(spec.source.rows, self.limit or spec.source.rows)
+            items = min(spec.source.rows, (self.limit or spec.source.rows) * len(parts(spec.source)))
             tokens += items * (TOKENS_PER_PAGE if spec.metric.endswith("perplexity") else TOKENS_PER_ITEM)
         return Cost(forward_tokens=tokens, seconds=6)
 
