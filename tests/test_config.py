@@ -59,7 +59,7 @@ def no_hub(monkeypatch):
     ("word", "line"),
     [
         ("suite=demmo", "suite=demmo is unknown; did you mean demo?"),
-        ("suite=xyz", "suite=xyz is unknown; known: commonsense, demo, perplexity"),
+        ("suite=xyz", "suite=xyz is unknown; known: commonsense, demo, llama_nas, parity, perplexity, subnetwork11"),
         ("methods=[wnda]", "method wnda is unknown; did you mean wanda or nas?"),
         ("methods=[dense,magnitud+dense]", "method magnitud is unknown; did you mean magnitude?"),
         ('methods=["wanda(sparsty=0.5)"]', "method wanda has no field sparsty; did you mean sparsity?"),

@@ -27,12 +27,12 @@ def test_a_verb_of_two_words_goes_before_that_of_one(monkeypatch):
 
 
 def test_half_a_verb_is_told_the_other_half(monkeypatch, capsys):
-    monkeypatch.setitem(cli.VERBS, "data export", "harness.verbs.words:listed")
-    monkeypatch.setitem(cli.VERBS, "data check", "harness.verbs.words:listed")
-    assert cli.main(["data", "exprt"]) == 2
-    assert capsys.readouterr().err == "harness: harness data needs one of the words export, check behind it\n"
-    assert cli.main(["dta"]) == 2
-    assert capsys.readouterr().err == "harness: verb dta is unknown; did you mean data?\n"
+    monkeypatch.setitem(cli.VERBS, "cache empty", "harness.verbs.words:listed")
+    monkeypatch.setitem(cli.VERBS, "cache show", "harness.verbs.words:listed")
+    assert cli.main(["cache", "shw"]) == 2
+    assert capsys.readouterr().err == "harness: harness cache needs one of the words empty, show behind it\n"
+    assert cli.main(["cche"]) == 2
+    assert capsys.readouterr().err == "harness: verb cche is unknown; did you mean cache?\n"
 
 
 def test_wrong_words_are_told_without_loading_torch():
