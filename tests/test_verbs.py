@@ -56,3 +56,8 @@ def test_names_and_options_may_come_in_any_order():
 def test_lists_are_written_with_or_without_brackets(text):
     assert listed(text) == ["piqa", "arc"]
     assert listed("") == []
+
+
+def test_a_wrong_word_behind_doctor_is_told_the_nearest(capsys):
+    assert cli.main(["doctor", "pariti"]) == 2
+    assert capsys.readouterr().err == "harness: harness doctor pariti is unknown; did you mean parity?\n"
