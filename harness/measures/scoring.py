@@ -66,7 +66,7 @@ def measure(name: str, model: Any, tokenizer: Any, instances: Sequence[Any], *, 
         costs[kind].flops = counter.get_total_flops()
     for number in range(rounds):
         for kind in list(SCORERS)[:: 1 if number % 2 else -1]:
-            _timed(costs[kind], partial(_score, kind, model, tokenizer, instances))
+            _timed(costs[kind], partial(_score, kind, model, tokenizer, instances), on_gpu=model.device.type == "cuda")
     return Comparison(name, len(requests), floor_flops(model, floor(requests)), costs)
 
 
@@ -93,18 +93,18 @@ def _ask(scorer: Any, instances: Sequence[Any]) -> None:
         getattr(scorer, kind)(part, disable_tqdm=True)
 
 
-def _timed(cost: Cost, work: Callable[[], object]) -> None:
+def _timed(cost: Cost, work: Callable[[], object], *, on_gpu: bool) -> None:
     gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # what the last pass freed must not count as this one's
     reset_peak()
     before = peak_bytes()
-    if torch.cuda.is_available():
+    if on_gpu:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
     cpu, wall = time.process_time(), time.perf_counter()
     work()
     cost.cpu.append(time.process_time() - cpu)
     cost.wall.append(time.perf_counter() - wall)
-    peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_bytes()
+    peak = torch.cuda.max_memory_allocated() if on_gpu else peak_bytes()
     cost.peak.append(peak - before)
