@@ -60,6 +60,7 @@ def population(tiny):
 
 def test_scoring_a_population_as_a_trie(benchmark, tiny, requests, population):
     model, _ = tiny
+    requests = requests[:64]
     batches = pack(requests)
     alone, shared = layer_runs(visits(population))
     benchmark.extra_info["layers_one_by_one_over_trie"] = alone / shared
@@ -71,6 +72,7 @@ def test_scoring_a_population_as_a_trie(benchmark, tiny, requests, population):
 def test_scoring_a_population_one_by_one(benchmark, tiny, requests, population):
     """The plain way, for the ratio to the one above."""
     model, _ = tiny
+    requests = requests[:64]
     batches = pack(requests)
 
     def each() -> int:

@@ -179,13 +179,22 @@ def test_our_scorer_is_lm_evals_on_two_items_of_every_task(finished, data_dir, c
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("tasks", "times"),
-    [("boolq,piqa,hellaswag,winogrande,arc_easy,arc_challenge,openbookqa", 2.0), ("mmlu_anatomy_5", 4.0)],
+    ("tasks", "limit", "times"),
+    [("boolq,piqa,hellaswag,winogrande,arc_easy,arc_challenge,openbookqa", 10, 2.0), ("mmlu_anatomy_5", 20, 4.0)],
 )
-def test_scoring_costs_a_fraction_of_stock_and_little_more_than_the_floor(finished, data_dir, capsys, tasks, times):
-    """FLOPs, which do not depend on the machine. More items share a header in a whole task than in these twenty."""
+def test_scoring_costs_a_fraction_of_stock_and_little_more_than_the_floor(
+    finished, data_dir, capsys, tasks, limit, times
+):
+    """FLOPs, which do not depend on the machine. More items share a header in a whole task than in these few."""
     _, store, *_ = finished
-    words = ["suite=parity", f"tasks={tasks}", f"data_dir={data_dir}", "limit=20", "rounds=1", f"store={store.root}"]
+    words = [
+        "suite=parity",
+        f"tasks={tasks}",
+        f"data_dir={data_dir}",
+        f"limit={limit}",
+        "rounds=1",
+        f"store={store.root}",
+    ]
     assert main(["doctor", "scoring", *words, "dtype=float32", "format=json"]) == 0
     found = json.loads(capsys.readouterr().out)
     ours, theirs, floor = (
