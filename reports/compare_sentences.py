@@ -52,7 +52,8 @@ def distance(task: TaskComparison) -> str:
     if is_loss(task.metric):
         ratio = "" if task.metric == "bits_per_byte" else f" (×{math.exp(size):.3f})"
         return f"is {abs(size):.4f} {unit(task)}{ratio} {'worse' if size > 0 else 'better'} than"
-    return f"is {100 * abs(size):.1f} points {'above' if size > 0 else 'below'}"
+    points = f"{100 * abs(size):.1f}"
+    return "is level with" if points == "0.0" else f"is {points} points {'above' if size > 0 else 'below'}"
 
 
 def score(task: TaskComparison, value: float) -> str:

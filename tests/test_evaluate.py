@@ -214,3 +214,23 @@ def test_a_limit_counts_for_each_part_of_a_group_in_the_estimate():
 
     assert tokens("mmlu", 10) == 57 * tokens("arc_easy", 10)
     assert tokens("mmlu", 10**6) == tokens("arc_easy", 10**6)
+
+
+def test_an_item_shows_its_question_and_is_clustered_by_its_passage(tiny, tmp_path):
+    spec = next(spec for spec in suites.sources(suites.read("demo"), None, [])[0] if spec.name == "demo_boolq")
+    parts = tasks.load((spec,), tmp_path / "made")["demo_boolq"]
+    rows = lm_eval_rows("demo_boolq", parts, TreeLM(*tiny), 4)
+    documents = list(parts["demo_boolq"].eval_docs)[:4]
+    for row, document in zip(rows, documents, strict=True):
+        assert document["question"] in row["question"]
+        assert document["passage"] in row["question"]
+    passages = {document["passage"]: row["cluster"] for row, document in zip(rows, documents, strict=True)}
+    assert [passages[document["passage"]] for document in documents] == [row["cluster"] for row in rows]
+
+
+def test_choices_that_are_contexts_are_shown_though_the_same_words_are_scored(tiny, tmp_path):
+    spec = next(spec for spec in suites.sources(suites.read("demo"), None, [])[0] if spec.name == "demo_winogrande")
+    parts = tasks.load((spec,), tmp_path / "made")["demo_winogrande"]
+    for row in lm_eval_rows("demo_winogrande", parts, TreeLM(*tiny), 4):
+        assert len(set(row["choices"])) == 2
+        assert len(set(row["lengths"])) == 1

@@ -48,6 +48,12 @@ def test_a_page_may_differ_by_the_rounding_of_the_oracles_float32_sum_and_no_mor
     assert not compare("wikitext", [page(-15000.006)], [page(-15000.0)], "word_perplexity").equal
 
 
+def test_of_one_given_answer_the_greedy_flag_is_the_prediction():
+    row = EMPTY | {"item": "a", "cluster": "a", "loglikelihoods": [-0.5], "greedy": [True], "loss": 0.5, "units": 1.0}
+    assert compare("lambada", [row], [row], "acc").equal
+    assert not compare("lambada", [row], [row | {"greedy": [False]}], "acc").equal
+
+
 def test_different_items_are_refused():
     with pytest.raises(ValueError, match="piqa: the two scorers were asked different items"):
         compare("piqa", [choice([-1.0, -2.0], 0)], [choice([-1.0, -2.0], 0) | {"item": "b"}], "acc")

@@ -50,7 +50,8 @@ def compare(task: str, ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str
             largest = max(largest, gap)
             over += gap > NEAR + (ROUNDING * abs(other) if mine["loglikelihoods"] is None else 0.0)
         tied = _near_tie(oracle)
-        other_prediction = any(mine[name] != oracle[name] for name in ("prediction", "prediction_norm"))
+        judged = ("prediction", "prediction_norm") if oracle["prediction"] is not None else ("greedy",)
+        other_prediction = any(mine[name] != oracle[name] for name in judged)
         near += tied
         differing += other_prediction
         beyond += other_prediction and not tied

@@ -31,14 +31,13 @@ def _row(task: Any, name: str, sample: dict[str, Any]) -> dict[str, Any]:
     ]
     if kind == "multiple_choice":
         return _choice(task, name, sample, judged)
-    question = query(task, sample["doc"])
     target = sample["target"]
     row = EMPTY | {
         "task": name,
         "doc_id": sample["doc_id"],
         "item": digest([list(map(str, argument)) for argument in sample["arguments"]], target),
-        "cluster": digest(question),
-        "question": question,
+        "cluster": digest(query(task, sample["doc"])),
+        "question": _asked(task, sample),
         "metrics": judged,
     }
     if kind == "loglikelihood":
@@ -73,10 +72,13 @@ def _choice(task: Any, name: str, sample: dict[str, Any], judged: list[dict[str,
         sample,
         choices=_choices(task, sample),
         target=_target(task, sample),
-        question=query(task, document),
+        question=_asked(task, sample),
+        cluster=query(task, document),
         labels=list(truth["labels"]) if truth else None,
     )
     row["metrics"] = judged
+    if task.multiple_input:
+        row["choices"] = [str(context) for context in task.doc_to_choice(document)]  # these differ, to be shown
     own = {pair["name"]: pair["value"] for pair in judged if pair["name"] in ("acc", "acc_norm")}
     if any(abs(value(row, metric) - stated) > 1e-9 for metric, stated in own.items()):
         return row | {
@@ -84,6 +86,12 @@ def _choice(task: Any, name: str, sample: dict[str, Any], judged: list[dict[str,
             "prediction_norm": None,
         }  # the task judges in a way of its own: its word counts
     return row
+
+
+def _asked(task: Any, sample: dict[str, Any]) -> str:
+    """Return the item as it was put to the model, without examples ahead of it: boolq's passage and its question."""
+    text = task.doc_to_text(sample["doc"])
+    return text if isinstance(text, str) and text else query(task, sample["doc"])
 
 
 def _choices(task: Any, sample: dict[str, Any]) -> list[str]:
