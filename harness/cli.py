@@ -69,14 +69,16 @@ def main(words: list[str] | None = None) -> int:
 
 def found(words: list[str]) -> tuple[Callable[[list[str]], int], list[str]]:
     """Return the verb's function, of two words where there is one, and the words left to it; ValueError for no verb."""
-    for length in (2, 1):
-        place = VERBS.get(" ".join(words[:length])) if len(words) >= length else None
-        if place:
-            module, name = place.split(":")
-            return getattr(importlib.import_module(module), name), words[length:]
+    second = [verb.split()[1] for verb in VERBS if verb.startswith(f"{words[0]} ")]
+    length = 2 if second and len(words) > 1 and "=" not in words[1] else 1
+    place = VERBS.get(" ".join(words[:length]))
+    if place:
+        module, name = place.split(":")
+        return getattr(importlib.import_module(module), name), words[length:]
     from harness.data.layout import nearest
 
-    second = [verb.split()[1] for verb in VERBS if verb.startswith(f"{words[0]} ")]
+    if length == 2 and words[0] in VERBS:
+        raise ValueError(f"harness {words[0]} {words[1]} is unknown; {nearest(words[1], second)}")
     if second:
         raise ValueError(f"harness {words[0]} needs one of the words {', '.join(second)} behind it")
     raise ValueError(

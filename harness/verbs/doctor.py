@@ -5,15 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.verbs.terminal import console
-from harness.verbs.words import one_of, options
-
-ACTIONS = ("parity", "scoring")  # verbs of their own
+from harness.verbs.words import options
 
 
 def doctor(words: list[str]) -> int:
     """Print every check; 1 when one is not in order."""
-    if words and "=" not in words[0]:
-        one_of(words[0], ACTIONS, what="harness doctor")
     asked = options(words, {"store": "harness-store"})
     from harness.doctor import run
 
