@@ -148,7 +148,7 @@ def scores(rows: list[dict[str, Any]], metric: str) -> dict[str, float]:
     passage or subject (Miller, arXiv 2411.00640, eq. 4).
     """
     if is_loss(metric):
-        losses, parts = _columns(rows, metric)
+        losses, parts = np.array([(value(row, metric), units(row, metric)) for row in rows]).T
         found = {metric: aggregate(losses, parts, metric), "n": len(rows)}
         return found | ({"acc": float(np.mean([value(row, "acc") for row in rows]))} if rows[0].get("greedy") else {})
     clusters = [row["cluster"] for row in rows]
@@ -157,10 +157,6 @@ def scores(rows: list[dict[str, Any]], metric: str) -> dict[str, float]:
         values = np.array([value(row, name) for row in rows])
         found |= {name: float(values.mean()), f"{name}_stderr": clustered_stderr(values, clusters)}
     return found | {"stderr": found[f"{metric}_stderr"]}
-
-
-def _columns(rows: list[dict[str, Any]], metric: str) -> tuple[np.ndarray, np.ndarray]:
-    return np.array([value(row, metric) for row in rows]), np.array([units(row, metric) for row in rows])
 
 
 def clustered_stderr(values: np.ndarray, clusters: Sequence[str]) -> float:

@@ -28,7 +28,7 @@ def scoring(words: list[str]) -> int:
     found, asked = subject(words, "scoring", {"rounds": "2", "format": "table", "dtype": "auto"})
     form = one_of(asked["format"], ("table", "markdown", "json"), what="format")
     rounds = int(number(asked["rounds"], key="rounds"))
-    from harness.measures.scoring import measure
+    from harness.measures.scoring import measure, together
 
     out, results = console(), []
     for spec in found.specs:
@@ -38,9 +38,7 @@ def scoring(words: list[str]) -> int:
     if form == "json":
         print(json.dumps([_plain(result) for result in results], indent=1))
         return 0
-    rows = [_cells(result) for result in results]
-    if len(results) > 1:
-        rows.append(_total(results))
+    rows = [_cells(result) for result in (*results, *([together(results)] if len(results) > 1 else []))]
     if form == "markdown":
         print("\n".join(f"| {' | '.join(row)} |" for row in (HEADERS, [":---", *["---:"] * (len(HEADERS) - 1)], *rows)))
         return 0
@@ -73,33 +71,6 @@ def _cells(result: Any) -> list[str]:
         f"{result.ratio('cpu'):.2f}",
         f"{result.ratio('wall'):.2f}",
         f"{max(theirs.peak) / 1e6:.0f} / {max(ours.peak) / 1e6:.0f}",
-    ]
-
-
-def _total(results: list[Any]) -> list[str]:
-    def summed(kind: str, quantity: str) -> list[float]:
-        """Return the sum over tasks of each round."""
-        return [sum(each) for each in zip(*(getattr(result.costs[kind], quantity) for result in results), strict=True)]
-
-    flops = {kind: sum(result.costs[kind].flops for result in results) for kind in ("tree", "hflm")}
-    least = sum(result.floor_flops for result in results)
-    ratios = {
-        quantity: median(
-            other / own for other, own in zip(summed("hflm", quantity), summed("tree", quantity), strict=True)
-        )
-        for quantity in ("cpu", "wall")
-    }
-    peaks = [max(max(result.costs[kind].peak) for result in results) / 1e6 for kind in ("hflm", "tree")]
-    return [
-        "all",
-        f"{sum(result.requests for result in results)}",
-        f"{flops['tree'] / least:.3f}",
-        f"{flops['hflm'] / flops['tree']:.2f}",
-        f"{flops['hflm'] / least:.2f}",
-        f"{median(summed('hflm', 'cpu')):.1f} / {median(summed('tree', 'cpu')):.1f}",
-        f"{ratios['cpu']:.2f}",
-        f"{ratios['wall']:.2f}",
-        f"{peaks[0]:.0f} / {peaks[1]:.0f}",
     ]
 
 
