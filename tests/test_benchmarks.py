@@ -14,9 +14,9 @@ from harness.evaluation.flops import counting, floor_flops
 from harness.evaluation.scorer import score
 from harness.evaluation.trie import Request, floor
 from harness.nas.population import layer_runs, score_population, visits
-from harness.nas.space import Space, stratified
-from harness.nas.supernet import Elastic
-from harness.pruning.anatomy import layer_shapes, outside_parameters
+from harness.nas.space import Space
+from harness.nas.spaces import axes
+from harness.nas.supernet import Elastic, body
 from harness.pruning.masks import lowest, n_of_m
 
 
@@ -53,8 +53,8 @@ def test_scoring_a_packed_trie(benchmark, tiny, requests):
 @pytest.fixture
 def population(tiny):
     model, _ = tiny
-    space = Space(tuple(layer_shapes(model)), (3, 2, 4, 1), outside_parameters(model))
-    genomes = np.concatenate([space.seeds(), stratified(space, 16, np.random.default_rng(0))])[:32]
+    space = Space(body(model, (3, 2, 4, 1)), axes("fine"))
+    genomes = np.concatenate([space.seeds(), space.sample(16, np.random.default_rng(0))])[:32]
     return [space.decode(genome) for genome in genomes]
 
 
@@ -95,8 +95,8 @@ def test_scoring_one_request_at_a_time(benchmark, tiny, requests):
 
 def test_switching_sub_networks(benchmark, tiny):
     model, _ = tiny
-    space = Space(tuple(layer_shapes(model)), (3, 2, 4, 1), outside_parameters(model))
-    two = [space.decode(genome) for genome in stratified(space, 2, np.random.default_rng(0))]
+    space = Space(body(model, (3, 2, 4, 1)), axes("fine"))
+    two = [space.decode(genome) for genome in space.sample(2, np.random.default_rng(0))]
     with Elastic(model) as elastic:
         benchmark(lambda: [elastic.activate(architecture) for architecture in two])
 

@@ -4,47 +4,27 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
 
 from harness.models import checkpoint
 from harness.pruning.anatomy import layer_shapes, outside_parameters, parameter_count
 from harness.pruning.extraction import Keep, extract, whole
 from harness.quantizers.int8 import Int8
+from tests.families import FAMILIES, SIZES
 
-SIZES = {
-    "vocab_size": 258,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 8,
-    "num_key_value_heads": 4,
-    "head_dim": 8,
-    "max_position_embeddings": 256,
-    "bos_token_id": 0,
-    "eos_token_id": 1,
-    "pad_token_id": 1,
-    "initializer_range": 0.1,
-}
-FAMILIES = {
-    "llama": (LlamaForCausalLM, LlamaConfig),
-    "mistral": (MistralForCausalLM, MistralConfig),
-    "qwen2": (Qwen2ForCausalLM, Qwen2Config),
-    "qwen3": (Qwen3ForCausalLM, Qwen3Config),
-}
 MIXED = [
     Keep(0),
     Keep(1, torch.tensor([0, 2, 3]), torch.arange(50)),
     Keep(3, torch.tensor([1]), torch.tensor([4, 9, 90])),
 ]
+
+
+NONE = torch.tensor([], dtype=torch.long)
+SPARSE = [Keep(0, groups=NONE), Keep(1, channels=NONE), Keep(2, torch.tensor([1])), Keep(3, NONE, torch.arange(9))]
+
+
+@pytest.fixture(params=[MIXED, SPARSE], ids=["widths", "absent parts"])
+def keeps(request):
+    return request.param
 
 
 @pytest.fixture(
@@ -68,12 +48,16 @@ def logits(model, tokens):
         return model(input_ids=tokens).logits
 
 
-def test_per_layer_widths_reload_bit_exact(model, tokens, tmp_path, tiny_folder):
-    smaller = extract(model, MIXED)
+@pytest.mark.parametrize("hidden", [None, 48])
+def test_per_layer_widths_reload_bit_exact(model, tokens, tmp_path, tiny_folder, keeps, hidden):
+    smaller = extract(model, keeps, hidden)
     checkpoint.save(smaller, tmp_path / "saved", tiny_folder)
     again = checkpoint.load(tmp_path / "saved")
     assert torch.equal(logits(smaller, tokens), logits(again, tokens))
-    assert [(shape.groups, shape.width) for shape in layer_shapes(again)] == [(4, 96), (3, 50), (1, 3)]
+    found = [(shape.groups, shape.width) for shape in layer_shapes(again)]
+    assert found == ([(4, 96), (3, 50), (1, 3)] if keeps is MIXED else [(0, 96), (4, 0), (1, 96), (0, 9)])
+    assert again.config.hidden_size == (hidden or 64)
+    assert again.config.kept_layers == [keep.layer for keep in keeps]
 
 
 def test_keeping_everything_changes_no_output(model, tokens):
@@ -86,8 +70,18 @@ def test_depth_only_results_stay_of_the_models_own_class(model):
     assert [layer.self_attn.layer_idx for layer in shorter.get_decoder().layers] == [0, 1]
 
 
-def test_cached_generation_equals_uncached(model, tokens):
-    smaller = extract(model, MIXED)
+def test_a_layer_without_attention_and_mlp_is_a_layer_less(model, tokens):
+    emptied = extract(model, [Keep(0), Keep(1, NONE, NONE), Keep(2), Keep(3)])
+    assert torch.equal(logits(emptied, tokens), logits(extract(model, [Keep(0), Keep(2), Keep(3)]), tokens))
+
+
+def test_layers_are_named_after_the_first_models(model):
+    once = extract(model, [Keep(0), Keep(2), Keep(3)])
+    assert extract(once, [Keep(0), Keep(2)]).config.kept_layers == [0, 3]
+
+
+def test_cached_generation_equals_uncached(model, tokens, keeps):
+    smaller = extract(model, keeps)
     mask = torch.ones_like(tokens)
     made = [
         smaller.generate(tokens, attention_mask=mask, max_new_tokens=6, do_sample=False, use_cache=use)
@@ -96,12 +90,12 @@ def test_cached_generation_equals_uncached(model, tokens):
     assert torch.equal(*made)
 
 
-def test_parameter_counts_follow_from_shapes_alone(model):
-    smaller = extract(model, MIXED)
+def test_parameter_counts_follow_from_shapes_alone(model, keeps):
+    smaller = extract(model, keeps)
     expected = outside_parameters(smaller) + sum(shape.parameters for shape in layer_shapes(smaller))
     assert parameter_count(smaller) == expected
     before = layer_shapes(model)[1]
-    after = layer_shapes(smaller)[1]
+    after = layer_shapes(extract(model, MIXED))[1]
     assert before.parameters - after.parameters == before.group_parameters + 46 * before.channel_parameters
 
 
@@ -115,8 +109,8 @@ def test_extraction_removes_what_zeroing_silences(model, tokens):
     assert torch.allclose(logits(model, tokens), logits(smaller, tokens), atol=1e-5)  # order of float32 sums
 
 
-def test_int8_reloads_bit_exact_and_is_smaller(model, tokens, tmp_path, tiny_folder):
-    checkpoint.save(extract(model.to(torch.bfloat16), MIXED), tmp_path / "saved", tiny_folder)
+def test_int8_reloads_bit_exact_and_is_smaller(model, tokens, tmp_path, tiny_folder, keeps):
+    checkpoint.save(extract(model.to(torch.bfloat16), keeps), tmp_path / "saved", tiny_folder)
     quantized = Int8().apply(tmp_path / "saved", tmp_path / "int8")
     again = checkpoint.load(tmp_path / "int8")
     assert torch.equal(logits(quantized, tokens), logits(again, tokens))

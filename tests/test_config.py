@@ -77,7 +77,7 @@ def no_hub(monkeypatch):
         ),
         (
             "settings.nas.evalutions=3",
-            "settings.nas.evalutions: no such field; did you mean evaluations or population?",
+            "settings.nas.evalutions: no such field; did you mean evaluations or options?",
         ),
         ("settings.naas.evaluations=3", "settings.naas: no such method; did you mean nas?"),
         ("quantizers=[int9]", "quantizer int9 is unknown; did you mean int8?"),
@@ -299,7 +299,7 @@ def test_a_written_key_beats_the_profile():
     run = compose(["calibration.samples=4", "profile=paper", "settings.nas.evaluations=3"])
     assert (run.calibration.samples, run.calibration.length) == (4, 2048)
     assert run.settings["nas"]["evaluations"] == 3
-    assert run.settings["nas"]["population"] == 50
+    assert run.settings["nas"]["search_items"] == 200
 
 
 def test_the_demo_suite_is_quick_and_others_standard():
@@ -338,10 +338,10 @@ def test_a_methods_own_fields_parse(written, name, fields):
 def test_written_fields_beat_settings_which_beat_defaults():
     run = compose(['methods=["nas(evaluations=9)"]', "settings.nas.evaluations=5", "settings.nas.batch=7"])
     fields = registry.parse(run.methods[0], run.settings)[1]
-    assert (fields["evaluations"], fields["batch"], fields["training_steps"]) == (
+    assert (fields["evaluations"], fields["batch"], fields["length"]) == (
         9,
         7,
-        12,
+        256,
     )  # written, settings, profile quick
 
 

@@ -12,25 +12,26 @@ from harness.evaluation.batches import pack
 from harness.evaluation.scorer import score
 from harness.evaluation.trie import Request
 from harness.nas import population
+from harness.nas.architecture import Architecture, Block
 from harness.nas.population import layer_runs, longest_chain, score_population, spans, visits
-from harness.nas.space import Space, stratified
-from harness.nas.supernet import Elastic
-from harness.pruning.anatomy import layer_shapes, outside_parameters
+from harness.nas.space import Space
+from harness.nas.spaces import SPACES
+from harness.nas.supernet import Elastic, body
 
 
 @pytest.fixture
 def requests() -> list[Request]:
     rng = random.Random(0)
     words = [tuple(rng.choices(range(2, 50), k=rng.randint(1, 40))) for _ in range(12)]
-    return [Request(sum(rng.choices(words, k=rng.randint(1, 8)), ()), rng.choice(words)) for _ in range(40)]
+    return [Request(sum(rng.choices(words, k=rng.randint(1, 8)), ()), rng.choice(words)) for _ in range(20)]
 
 
-@pytest.fixture
-def candidates(tiny):
+@pytest.fixture(params=["fine", "llama_nas", "joint", "large"])
+def candidates(tiny, request):
     """A search's first generation on the tiny model: seeds and samples, some of them twice."""
     model, _ = tiny
-    space = Space(tuple(layer_shapes(model)), (3, 2, 4, 1), outside_parameters(model))
-    genomes = np.concatenate([space.seeds(), stratified(space, 12, np.random.default_rng(0))])
+    space = Space(body(model, (3, 2, 4, 1)), SPACES[request.param])
+    genomes = np.concatenate([space.seeds(), space.sample(5, np.random.default_rng(0))])
     found = [space.decode(genome) for genome in genomes]
     return found + found[:3]
 
@@ -60,10 +61,10 @@ def test_layers_before_the_first_difference_run_once(tiny, requests, candidates,
     monkeypatch.setattr(population, "_layer", lambda *arguments: runs.append(1) or layer(*arguments))
     with Elastic(model) as elastic:
         list(score_population(elastic, batches, len(requests), candidates))
-    prefixes = {key[: depth + 1] for key in candidates for depth, width in enumerate(key) if width}
+    prefixes = {(key.hidden, key.blocks[: depth + 1]) for key in candidates for depth in key.kept()}
     alone, shared = layer_runs(visits(candidates))
     assert len(runs) == shared == len(prefixes)
-    assert alone == sum(sum(width > 0 for width in key) for key in set(candidates)) > 1.2 * shared
+    assert alone == sum(len(key.kept()) for key in set(candidates)) > shared
 
 
 def test_a_candidate_is_known_as_soon_as_it_is_done(tiny, requests, candidates):
@@ -75,8 +76,9 @@ def test_a_candidate_is_known_as_soon_as_it_is_done(tiny, requests, candidates):
 
 
 def test_a_branch_keeps_what_later_candidates_start_from_and_no_more():
-    plan = visits([(1, 2, 3), (1, 2, 4), (1, 3, 3), (2, 2, 2)])
-    assert [(visit.start, visit.keep) for visit in plan] == [(0, (1, 2)), (2, ()), (1, ()), (0, ())]
+    widths = [(8, 1, 2, 3), (8, 1, 2, 4), (8, 1, 3, 3), (8, 2, 2, 2), (9, 1, 2, 3)]
+    plan = visits([Architecture(hidden, tuple(Block(1, width) for width in each)) for hidden, *each in widths])
+    assert [(visit.start, visit.keep) for visit in plan] == [(-1, (1, 2)), (2, ()), (1, ()), (0, ()), (-1, ())]
 
 
 @pytest.mark.parametrize("share", [0.2, 0.35, 10.0])

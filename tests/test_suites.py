@@ -266,8 +266,9 @@ def searched(tiny, tmp_path, monkeypatch):
 
     def load(search, report, limit: int = 10**6):
         prompts.clear()
-        found = load_items(search, report, tokenizer, model, tmp_path / "scratch", limit=limit, seed=0)
-        return list(prompts), Counter(found.tasks)
+        folder = tmp_path / "scratch"
+        found, _ = load_items(search, report, tokenizer, model, folder, limit=limit, held_out=0, seed=0)
+        return list(prompts), Counter(item.task for item in found.items)
 
     return load
 
@@ -368,7 +369,7 @@ def test_no_search_of_a_suite_asks_what_it_reports(name, request, asked, tiny, t
     report, search = suites.sources(suites.read(name), folder_of(name, request), [])
     reported = {words for questions in asked(report, "report").values() for words in questions}
     monkeypatch.setattr("lm_eval.api.task.Task.build_all_requests", listening)
-    load_items(search, report, tiny[1], tiny[0], tmp_path / "scratch", limit=10**6, seed=0)
+    load_items(search, report, tiny[1], tiny[0], tmp_path / "scratch", limit=10**6, held_out=0, seed=0)
     assert len(chosen) >= 3
     for task, questions in chosen.items():
         assert len(questions) >= (16 if name == "demo" else 1000), task
@@ -427,7 +428,7 @@ def test_a_commonsense_search_asks_no_reported_question(tiny, tmp_path, monkeypa
 
     monkeypatch.setattr("lm_eval.api.task.Task.build_all_requests", listening)
     report, search = suites.sources(suites.read("commonsense"), data_dir, [])
-    load_items(search, report, tiny[1], tiny[0], tmp_path / "scratch", limit=10**6, seed=0)
+    load_items(search, report, tiny[1], tiny[0], tmp_path / "scratch", limit=10**6, held_out=0, seed=0)
     assert set(chosen) == {"winogrande", "arc_easy", "arc_challenge", "openbookqa"}  # the others have no training items
     assert all(len(rows) > 1000 for rows in chosen.values())
     sentences = [filled for row in chosen.pop("winogrande") for filled in blank_filled(row)]
@@ -440,3 +441,12 @@ def test_a_commonsense_search_asks_no_reported_question(tiny, tmp_path, monkeypa
     }
     assert filled & set(sentences) == set()
     assert answered & set(questions) == set()
+
+
+def test_held_out_items_are_others_than_a_search_scores(tiny, tmp_path):
+    report, search = suites.sources(suites.read("demo"), None, [])
+    mine, others = load_items(search, report, tiny[1], tiny[0], tmp_path / "scratch", limit=6, held_out=6, seed=0)
+    asked = [{request.context + request.continuation for request in side.requests} for side in (mine, others)]
+    for side in (mine, others):
+        assert Counter(item.task for item in side.items) == dict.fromkeys((spec.name for spec in search), 6)
+    assert not asked[0] & asked[1]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -61,8 +61,25 @@ class PerLayerQwen3Config(Qwen3Config):
         """Head counts need not divide the hidden size: head_dim is explicit."""
 
 
+class Absent(nn.Module):
+    """Stands where a layer's attention or MLP was removed: adds nothing to the residual stream."""
+
+
+class AbsentAttention(Absent):
+    def forward(self, hidden_states: Tensor, **_: Any) -> tuple[Tensor, None]:
+        return hidden_states.new_zeros(()), None
+
+
+class AbsentMLP(Absent):
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return hidden_states.new_zeros(())
+
+
 class PerLayerWidths:
-    """Builds each decoder layer from its own configuration instead of the global one."""
+    """Builds each decoder layer from its own configuration instead of the global one.
+
+    A layer of no key-value heads, or of intermediate size 0, has no attention, or MLP, at all.
+    """
 
     layer_class: ClassVar[type[nn.Module]]
     config_class: ClassVar[Any]
@@ -72,11 +89,24 @@ class PerLayerWidths:
         config.per_layer_config = None  # the parent builds uniform layers, which are replaced below
         family: Any = super()
         family.__init__(config)
+        overrides = {int(index): values for index, values in overrides.items()}
+        built = {index: {name: value for name, value in values.items() if value} for index, values in overrides.items()}
+        config.per_layer_config = {index: values for index, values in built.items() if values}
+        for index, values in overrides.items():
+            if built[index]:
+                layer = self.layer_class(config.per_layer_config[index], index)
+                layer.self_attn.config = config  # attention kernels are chosen on the global configuration
+                self.model.layers[index] = layer
+            if values.get("num_key_value_heads") == 0:
+                self.model.layers[index].self_attn = AbsentAttention()
+                self.model.layers[index].input_layernorm = nn.Identity()
+            if values.get("intermediate_size") == 0:
+                self.model.layers[index].mlp = AbsentMLP()
+                self.model.layers[index].post_attention_layernorm = nn.Identity()
         config.per_layer_config = overrides
-        for index in sorted(map(int, overrides)):
-            layer = self.layer_class(config.per_layer_config[index], index)
-            layer.self_attn.config = config  # attention kernels are chosen on the global configuration
-            self.model.layers[index] = layer
+        attending = [layer.self_attn for layer in self.model.layers if not isinstance(layer.self_attn, Absent)]
+        for position, attention in enumerate(attending):
+            attention.layer_idx = position  # the cache asks its first entry how long it is
         self.post_init()
 
 

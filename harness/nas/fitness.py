@@ -1,71 +1,81 @@
-"""How good a sub-network is on the search split: items packed once, scored for every candidate in place."""
+"""What candidates are scored on: items of the search split or calibration text, packed once, in nested chunks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.nas.space import Architecture
+from harness.nas.architecture import Architecture
+from harness.nas.tally import Item, Tally, tally
 from harness.spec import TaskSpec
 
 if TYPE_CHECKING:
+    from harness.nas.population import Judge
     from harness.nas.supernet import Elastic
 
-Objective = Literal["choice_loss", "answer_loss", "accuracy"]
+STAGES = (1 / 16, 1 / 4, 1.0)  # shares of the search set at which its chunks end
 
 
 @dataclass(frozen=True)
-class SearchSet:
-    """Items of the search split: packed requests, and per item the choices' request indices, lengths and the answer."""
+class Chunk:
+    """Requests that are packed together, and how their numbers add up."""
 
     batches: list[Any]
     count: int
-    items: list[tuple[list[int], np.ndarray, int]]
-    tasks: list[str]
+    total: Callable[[np.ndarray], Tally]
+    judge: Judge | None = None  # None: log-likelihoods
 
-    def score(
-        self, elastic: Elastic, architectures: Sequence[Architecture], objective: Objective
-    ) -> Iterator[tuple[Architecture, dict[str, float]]]:
-        """Yield each distinct candidate with its objective (lower is better) as `fitness`, and the accuracy beside it."""
+    @property
+    def weight(self) -> int:
+        """Return the tokens that one candidate reads."""
+        return sum(batch.ids.numel() for batch in self.batches)
+
+    def score(self, elastic: Elastic, architectures: Sequence[Architecture]) -> Iterator[tuple[Architecture, Tally]]:
+        """Yield each distinct candidate with its tally as it is done."""
         from harness.nas.population import score_population
 
-        for architecture, totals in score_population(elastic, self.batches, self.count, architectures):
-            likelihoods = [totals[index].numpy() for index, _, _ in self.items]
-            yield architecture, judge(likelihoods, self.items, self.tasks, objective)
+        found = score_population(elastic, self.batches, self.count, architectures, judge=self.judge)
+        for architecture, totals in found:
+            yield architecture, self.total(totals.numpy())
 
 
-def judge(
-    likelihoods: Sequence[np.ndarray],
-    items: Sequence[tuple[list[int], np.ndarray, int]],
-    tasks: Sequence[str],
-    objective: Objective,
-) -> dict[str, float]:
-    """Return fitness and length-normalised accuracy as means over tasks of means over items.
+@dataclass(frozen=True)
+class Questions:
+    """Items with the requests that they refer to."""
 
-    choice_loss: -log softmax over the choices' log-likelihoods per character, scaled by the mean length;
-    answer_loss: -log-likelihood per character of the right answer; accuracy: 1 - accuracy.
-    """
-    losses: dict[str, list[float]] = {}
-    right: dict[str, list[float]] = {}
-    for values, (_, lengths, answer), task in zip(likelihoods, items, tasks, strict=True):
-        each = values / lengths
-        if objective == "answer_loss":
-            loss = -each[answer]
-        else:
-            scaled = each * lengths.mean()
-            loss = float(np.logaddexp.reduce(scaled) - scaled[answer])
-        hit = float(np.argmax(each) == answer)
-        right.setdefault(task, []).append(hit)
-        losses.setdefault(task, []).append(1 - hit if objective == "accuracy" else loss)
-    mean = {
-        name: float(np.mean([np.mean(values) for values in table.values()]))
-        for name, table in (("fitness", losses), ("accuracy", right))
-    }
-    return mean
+    requests: list[Any]
+    items: list[Item]
+
+    def chunk(self, chosen: Sequence[Item], model: Any) -> Chunk:
+        """Return some of the items, packed on their own."""
+        from harness.evaluation.batches import pack
+        from harness.nas.population import longest_chain
+
+        requests: list[Any] = []
+        renumbered = []
+        for item in chosen:
+            places = tuple(range(len(requests), len(requests) + len(item.requests)))
+            requests += [self.requests[index] for index in item.requests]
+            renumbered.append(Item(item.task, places, item.lengths, item.answer))
+        batches = pack(requests, chain=longest_chain(model))
+        return Chunk(batches, len(requests), lambda likelihoods: tally(renumbered, likelihoods))
+
+
+def stages(items: Sequence[Item], ends: Sequence[float] = STAGES) -> list[list[Item]]:
+    """Return the items in parts that end at `ends` of each task's items: every part holds every task, where it has enough."""
+    parts: list[list[Item]] = [[] for _ in ends]
+    by_task: dict[str, list[Item]] = {}
+    for item in items:
+        by_task.setdefault(item.task, []).append(item)
+    for found in by_task.values():
+        edges = [0, *(max(position + 1, round(end * len(found))) for position, end in enumerate(ends))]
+        for part, start, stop in zip(parts, edges, edges[1:], strict=False):
+            part += found[start:stop]
+    return [part for part in parts if part]
 
 
 def load_items(
@@ -76,17 +86,15 @@ def load_items(
     scratch: Path,
     *,
     limit: int,
+    held_out: int,
     seed: int,
-) -> SearchSet:
-    """Return `limit` seeded items of each search task that has training items, none of whose questions is reported on.
+) -> tuple[Questions, Questions]:
+    """Return `limit` seeded items of each search task that has training items, and up to `held_out` others of each.
 
-    A group's items are taken from its parts in equal numbers.
+    None of their questions is reported on. A group's items are taken from its parts in equal numbers.
     """
-    from harness.data import overlap
     from harness.data import tasks as data
-    from harness.evaluation.batches import pack
     from harness.evaluation.lm import TreeLM
-    from harness.nas.population import longest_chain
 
     usable = tuple(spec for spec in search if data.searchable(spec))
     if not usable:
@@ -95,40 +103,49 @@ def load_items(
         )
     reported = reported_questions(report, scratch)
     lm = TreeLM(model, tokenizer)
-    requests: list[Any] = []
-    items: list[tuple[list[int], np.ndarray, int]] = []
-    names: list[str] = []
-    loaded = data.load(usable, scratch, "search")
-    for name, task, share in (
-        (name, task, -(-limit // len(parts))) for name, parts in loaded.items() for task in parts.values()
-    ):
-        fresh = [
-            index
-            for index, document in enumerate(task.eval_docs)
-            if not reported & set(map(overlap.digest, overlap.forms(task, document)))
-        ]
-        chosen = [fresh[index] for index in np.random.default_rng(seed).permutation(len(fresh))[:share]]
-        task.build_all_requests(samples=chosen)
-        by_document: dict[int, list[Any]] = {}
-        for instance in task.instances:
-            by_document.setdefault(instance.doc_id, []).append(instance)
-        for instances in by_document.values():
-            document = instances[0].doc
-            places = []
-            for instance in sorted(instances, key=lambda each: each.idx):
-                places.append(len(requests))
-                requests.append(_request(lm, instance.args))
-            texts = (
-                [str(instance.args[1]) for instance in instances]
-                if task.multiple_input
-                else list(task.doc_to_choice(document))
-            )
-            answer = task.doc_to_text(document) if task.multiple_input else task.doc_to_target(document)
-            answer = texts.index(answer) if isinstance(answer, str) and not answer.isdigit() else int(answer)
-            items.append((places, np.array([len(text) for text in texts], dtype=float), answer))
-            names.append(name)
-    batches = pack(requests, chain=longest_chain(model))
-    return SearchSet(batches, len(requests), items, names)
+    sides = Questions([], []), Questions([], [])
+    for name, parts in data.load(usable, scratch, "search").items():
+        share, spare = -(-limit // len(parts)), -(-held_out // len(parts))
+        for task in parts.values():
+            found = drawn(task, reported, share + spare, seed)
+            for side, chosen in zip(sides, (found[:share], found[share:]), strict=True):
+                if chosen:
+                    _add(side, name, task, chosen, lm)
+    return sides
+
+
+def drawn(task: Any, reported: frozenset[str], count: int, seed: int) -> list[int]:
+    """Return the places of `count` seeded documents of a task, none of whose questions is in `reported`."""
+    from harness.data import overlap
+
+    fresh = [
+        index
+        for index, document in enumerate(task.eval_docs)
+        if not reported & set(map(overlap.digest, overlap.forms(task, document)))
+    ]
+    return [fresh[index] for index in np.random.default_rng(seed).permutation(len(fresh))[:count]]
+
+
+def _add(side: Questions, name: str, task: Any, chosen: list[int], lm: Any) -> None:
+    """Append the items of a task whose documents are `chosen`, in that order (lm-eval numbers them by it)."""
+    task.build_all_requests(samples=chosen)
+    by_document: dict[int, list[Any]] = {}
+    for instance in task.instances:
+        by_document.setdefault(instance.doc_id, []).append(instance)
+    for _, instances in sorted(by_document.items()):
+        document = instances[0].doc
+        places = []
+        for instance in sorted(instances, key=lambda each: each.idx):
+            places.append(len(side.requests))
+            side.requests.append(_request(lm, instance.args))
+        texts = (
+            [str(instance.args[1]) for instance in instances]
+            if task.multiple_input
+            else list(task.doc_to_choice(document))
+        )
+        answer = task.doc_to_text(document) if task.multiple_input else task.doc_to_target(document)
+        answer = texts.index(answer) if isinstance(answer, str) and not answer.isdigit() else int(answer)
+        side.items.append(Item(name, tuple(places), np.array([len(text) for text in texts], dtype=float), answer))
 
 
 def _request(lm: Any, arguments: tuple[str, str]) -> Any:

@@ -3,114 +3,122 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated, Any, ClassVar
 
+import numpy as np
+from pydantic import Field
+
+from harness.nas.architecture import Architecture, parse
+from harness.nas.controls import CONTROLS, snap
 from harness.nas.search import Search, prepare
-from harness.nas.space import CHOICES, Architecture, Space, middle_layers
-from harness.pruning.budget import check_reached
+from harness.nas.space import Space
+from harness.nas.tally import fitness, merged
+from harness.pruning.budget import TOLERANCE, check_reached
 from harness.spec import Cost, Step, Work
 
 WINDOW = 0.08  # share of the dense parameters around the budget from which finalists come
 
 
 class Pick(Step):
-    """Bring the best candidates near the budget to it exactly, with the `uniform` and `middle` controls, score them on the
-    search split, extract the winner. One search serves any number of budgets."""
+    """Bring the best candidates near the budget to it exactly, with the controls beside them, score them on the search set
+    and on items that the search did not see, extract the best over both. One search serves any number of budgets."""
 
     KIND = "pick"
-    VERSION = 2
-    budget: float
+    VERSION: ClassVar[int] = 3  # 3: spaces; held-out items have a say
+    budget: Annotated[float, Field(gt=0, le=1)]
     search: Search
-    finalists: int = 6
+    finalists: Annotated[int, Field(gt=0)] = 6
 
     def title(self) -> str:
         return f"pick at {self.budget}"
 
     def cost(self) -> Cost:
-        return Cost(
-            forward_tokens=self.search.cost().forward_tokens / self.search.evaluations * (self.finalists + 2),
-            seconds=10,
-        )
+        each = self.search.cost().forward_tokens / self.search.evaluations
+        return Cost(forward_tokens=2 * each * (self.finalists + len(CONTROLS)), seconds=10)
 
     def run(self, work: Work) -> None:
         from harness import progress
         from harness.compress import store_model
         from harness.nas.supernet import Elastic, extracted
 
-        records = json.loads((work.parent() / "records.json").read_text())
-        model, space, items = prepare(work, self.search)
-        target = self.budget * space.dense
-        seen = {tuple(record["architecture"]): record for record in records}
-        candidates = self.finalist_architectures(space, seen, target)
+        found = json.loads((work.parent() / "records.json").read_text())["candidates"]
+        model, space, chunks, held_out = prepare(work, self.search)
+        target = self.budget * space.body.dense
+        candidates = finalists(space, found, target, self.finalists)
+        objective = self.search.objective
+        tallies: dict[Architecture, list[Any]] = {name: [] for name in candidates}
+        parts = [*chunks, held_out] if held_out is not None else list(chunks)
         with Elastic(model) as elastic:
-            found = items.score(elastic, candidates, self.search.objective)
-            scored = [
-                {"architecture": list(architecture), "parameters": space.parameters(architecture), **facts}
-                for architecture, facts in progress.track(found, "finalists", total=len(candidates))
-            ]
-        best = min(scored, key=lambda record: record["fitness"])
-        check_reached(best["parameters"], space.dense, self.budget, "nas")
-        (work.draft / "finalists.json").write_text(json.dumps(scored))
+            for number, part in enumerate(parts):
+                with progress.within(number / len(parts), (number + 1) / len(parts)):
+                    scored = part.score(elastic, list(candidates))
+                    for architecture, tally in progress.track(scored, "finalists", total=len(candidates)):
+                        tallies[architecture].append(tally)
+        records: list[dict[str, Any]] = []
+        for architecture, origin in candidates.items():
+            mine, spare = tallies[architecture][: len(chunks)], tallies[architecture][len(chunks) :]
+            both = [*mine, *spare] if objective in next(iter(merged(spare).values()), {}) else mine
+            records.append(
+                {
+                    "architecture": architecture.plain(),
+                    "origin": origin,
+                    "parameters": space.body.parameters(architecture),
+                    "fitness": fitness(merged(mine), objective),
+                    "held_out": fitness(merged(spare), objective) if len(both) > len(mine) else None,
+                    "final": fitness(merged(both), objective),
+                }
+            )
+        best = min(records, key=lambda record: record["final"])
+        check_reached(best["parameters"], space.body.dense, self.budget, "nas")
+        (work.draft / "finalists.json").write_text(json.dumps(records))
         store_model(
             work,
-            extracted(model, tuple(best["architecture"])),
+            extracted(model, parse(best["architecture"])),
             search_fitness=best["fitness"],
-            search_accuracy=best["accuracy"],
+            held_out_fitness=best["held_out"],
+            origin=best["origin"],
             architecture=best["architecture"],
         )
 
-    def finalist_architectures(
-        self, space: Space, found: dict[Architecture, dict], target: float
-    ) -> list[Architecture]:
-        """Return distinct architectures of `target` parameters: the best near it, moved onto it, and both controls."""
-        near = [key for key, record in found.items() if abs(record["parameters"] - target) <= WINDOW * space.dense]
-        ranked = sorted(
-            near, key=lambda key: found[key]["fitness"] + slope(found) * (found[key]["parameters"] - target)
-        )
-        edge = middle_layers(len(space.shapes))
-        half = space.shapes[0].width * CHOICES[len(CHOICES) // 2] // CHOICES[-1]
-        uniform = tuple(half for _ in space.shapes)
-        snapped = [space.snap(key, target) for key in ranked[: self.finalists]]
-        controls = [space.snap(uniform, target), snap_middle(space, edge, target)]
-        fitting = [
-            key
-            for key in dict.fromkeys([*snapped, *controls])
-            if abs(space.parameters(key) - target) <= 0.005 * space.dense
-        ]
-        return fitting or [min([*snapped, *controls], key=lambda key: abs(space.parameters(key) - target))]
+
+def finalists(space: Space, found: list[dict[str, Any]], target: float, count: int) -> dict[Architecture, str]:
+    """Return distinct architectures of `target` parameters and where they come from: the best near it, moved onto it, and
+    the controls. Where none meets it, the nearest one."""
+    body = space.body
+    whole = [record for record in found if record["whole"] and np.isfinite(record["fitness"])]
+    near = [record for record in whole if abs(record["parameters"] - target) <= WINDOW * body.dense]
+    falls = slope(whole)
+    ranked = sorted(near, key=lambda record: record["fitness"] + falls * (record["parameters"] - target))
+    offered: dict[Architecture, str] = {}
+    for record in ranked:
+        moved = onto(space, parse(record["architecture"]), target)
+        if abs(body.parameters(moved) - target) <= TOLERANCE * body.dense:
+            offered.setdefault(moved, "seed" if record["seed"] else "search")
+        if len(offered) == count:
+            break
+    controls = {name: control(body, target) for name, control in CONTROLS.items()}
+    for name, architecture in controls.items():
+        if abs(body.parameters(architecture) - target) <= TOLERANCE * body.dense:
+            offered.setdefault(architecture, name)
+    if offered:
+        return offered
+    name = min(controls, key=lambda name: abs(body.parameters(controls[name]) - target))
+    return {controls[name]: name}
 
 
-def slope(found: dict[Architecture, dict]) -> float:
+def onto(space: Space, architecture: Architecture, target: float) -> Architecture:
+    """Return the architecture moved to `target` parameters: by its widths, or, where channels are chosen singly, by genes."""
+    if not any(block.channels for block in architecture.blocks):
+        return snap(space.body, architecture, target)
+    genome = space.encode(architecture)
+    moved = space.repair(genome[None], target / space.body.dense, np.random.default_rng(0))
+    return space.decode(moved[0])
+
+
+def slope(found: list[dict[str, Any]]) -> float:
     """Return how much fitness falls with a parameter over all candidates: makes different sizes comparable."""
-    import numpy as np
-
     if len(found) < 3:
         return 0.0
-    sizes = np.array([record["parameters"] for record in found.values()], dtype=float)
-    losses = np.array([record["fitness"] for record in found.values()])
+    sizes = np.array([record["parameters"] for record in found], dtype=float)
+    losses = np.array([record["fitness"] for record in found])
     return float(max(0.0, -np.polyfit(sizes, losses, 1)[0])) if sizes.std() > 0 else 0.0
-
-
-def snap_middle(space: Space, middle: range, target: float) -> Architecture:
-    """Return the `middle` control at `target` parameters: one width for the middle layers, the others whole."""
-    from harness.pruning.budget import bisect
-
-    def shrunk(ratio: float) -> Architecture:
-        return tuple(
-            max(space.unit(index), round(shape.width * (1 - ratio) / space.unit(index)) * space.unit(index))
-            if index in middle
-            else shape.width
-            for index, shape in enumerate(space.shapes)
-        )
-
-    best = shrunk(bisect(lambda ratio: space.parameters(shrunk(ratio)), target))
-    unit = [space.unit(index) * space.shapes[index].channel_parameters for index in middle]
-    surplus = space.parameters(best) - target
-    for position, index in enumerate(
-        middle
-    ):  # one unit less or more in the first middle layers meets the budget exactly
-        step = -1 if surplus > unit[position] / 2 else 1 if surplus < -unit[position] / 2 else 0
-        width = best[index] + step * space.unit(index)
-        if step and 0 < width <= space.shapes[index].width:
-            best = (*best[:index], width, *best[index + 1 :])
-            surplus += step * unit[position]
-    return best

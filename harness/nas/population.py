@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,11 +12,15 @@ from transformers import PreTrainedModel
 
 from harness.evaluation.attention import Carry, packed
 from harness.evaluation.batches import Batch
-from harness.evaluation.scorer import judge, place
+from harness.evaluation.scorer import judge as likelihoods
+from harness.evaluation.scorer import place
 from harness.nas.space import Architecture
 from harness.nas.supernet import Elastic
 
-MEMORY = 2 * 2**30  # bytes of hidden states that wait at branches, at most
+Judge = Callable[
+    [PreTrainedModel, Batch, Tensor], tuple[Tensor, Tensor]
+]  # as `scorer.judge`: values of a batch's pairs
+MEMORY = 192 * 2**20  # bytes of hidden states that wait at branches, at most
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Visit:
     """One candidate in the order of the trie: what is known already, and what later ones will start from."""
 
     architecture: Architecture
-    start: int  # layers whose outcome is kept from an earlier candidate
+    start: int  # layers whose outcome is kept from an earlier candidate; -1: not even its embeddings are
     keep: tuple[int, ...]  # depths, ascending, at which a later candidate branches off this one
 
 
@@ -34,11 +38,11 @@ def visits(architectures: Sequence[Architecture]) -> list[Visit]:
     common = [_common(one, other) for one, other in pairwise(order)]
     found = []
     for index, architecture in enumerate(order):
-        start = common[index - 1] if index else 0
-        keep, lowest = set(), len(architecture)
+        start = common[index - 1] if index else -1
+        keep, lowest = set(), len(architecture.blocks)
         for shared in common[index:]:
             lowest = min(lowest, shared)
-            if lowest <= start:
+            if lowest <= max(start, 0):
                 break
             keep.add(lowest)
         found.append(Visit(architecture, start, tuple(sorted(keep))))
@@ -46,13 +50,18 @@ def visits(architectures: Sequence[Architecture]) -> list[Visit]:
 
 
 def _common(one: Architecture, other: Architecture) -> int:
-    return next(index for index, (left, right) in enumerate(zip(one, other, strict=True)) if left != right)
+    """Return how many layers two distinct sub-networks begin with alike; -1 where not even the embeddings are."""
+    if one.hidden != other.hidden:
+        return -1
+    pairs = zip(one.blocks, other.blocks, strict=True)
+    return next(index for index, (left, right) in enumerate(pairs) if left != right)
 
 
 def layer_runs(plan: Sequence[Visit]) -> tuple[int, int]:
     """Return how many layers run one by one and in the trie: the gain is their ratio."""
-    alone = sum(sum(width > 0 for width in visit.architecture) for visit in plan)
-    shared = sum(sum(width > 0 for width in visit.architecture[visit.start :]) for visit in plan)
+    kept = [(visit, visit.architecture.kept()) for visit in plan]
+    alone = sum(len(layers) for _, layers in kept)
+    shared = sum(sum(layer >= visit.start for layer in layers) for visit, layers in kept)
     return alone, shared
 
 
@@ -102,8 +111,11 @@ def score_population(
     architectures: Sequence[Architecture],
     *,
     memory: int = MEMORY,
+    judge: Judge | None = None,
 ) -> Iterator[tuple[Architecture, Tensor]]:
-    """Yield (architecture, log-likelihoods (count,) float64) of each distinct candidate as it is done, in trie order.
+    """Yield (architecture, sums (count,) float64) of each distinct candidate as it is done, in trie order.
+
+    The sums are log-likelihoods, or what `judge` makes of the last hidden states.
 
     The numbers are those of each candidate alone, to the bit. Where `memory` holds the states of a part of the items only,
     parts follow each other and candidates are done in the last one.
@@ -113,7 +125,7 @@ def score_population(
     parts = spans(plan, batches, _bytes_per_token(model), memory)
     totals = {visit.architecture: torch.zeros(count, dtype=torch.float64) for visit in plan}
     for number, part in enumerate(parts):
-        for architecture, found in _walk(elastic, part, plan):
+        for architecture, found in _walk(elastic, part, plan, judge or likelihoods):
             for batch, chosen in found:
                 totals[architecture].index_add_(0, batch.owners, chosen)
             if number == len(parts) - 1:
@@ -121,21 +133,24 @@ def score_population(
 
 
 def _walk(
-    elastic: Elastic, batches: Sequence[Batch], plan: Sequence[Visit]
+    elastic: Elastic, batches: Sequence[Batch], plan: Sequence[Visit], judge: Judge
 ) -> Iterator[tuple[Architecture, list[tuple[Batch, Tensor]]]]:
     model = elastic.model
     decoder = model.get_decoder()
     for batch in batches:
         place(batch, model.device)
     rotations = [decoder.rotary_emb(decoder.embed_tokens(batch.ids), position_ids=batch.positions) for batch in batches]
-    waiting = {0: [decoder.embed_tokens(batch.ids) for batch in batches]}  # depth -> hidden states (1, nodes, hidden)
+    waiting: dict[int, list[Tensor]] = {}  # depth -> hidden states (1, nodes, hidden)
     for visit in plan:
         elastic.activate(visit.architecture)
-        hidden = waiting[visit.start]
-        waiting = {depth: states for depth, states in waiting.items() if depth <= visit.start}
+        if visit.start < 0:
+            waiting = {0: [decoder.embed_tokens(batch.ids) for batch in batches]}
+        start, kept = max(visit.start, 0), set(visit.architecture.kept())
+        hidden = waiting[start]
+        waiting = {depth: states for depth, states in waiting.items() if depth <= start}
         with packed(model):
-            for depth in range(visit.start, len(visit.architecture)):
-                if visit.architecture[depth]:
+            for depth in range(start, len(visit.architecture.blocks)):
+                if depth in kept:
                     hidden = _layer(elastic.stack[depth], hidden, batches, rotations)
                 if depth + 1 in visit.keep:
                     waiting[depth + 1] = hidden

@@ -1,146 +1,180 @@
-"""The step that searches a super-network: NSGA-II over fitness and parameters, every candidate recorded as it is scored."""
+"""The step that searches a super-network: one searcher, one objective against one cost, every candidate recorded."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import Field, field_validator
 
-from harness.nas.fitness import Objective, load_items
-from harness.nas.space import Architecture, Space, stratified
-from harness.spec import Cost, Step, TaskSpec, Work
+from harness.nas.searchers.catalogue import searcher
+from harness.nas.space import CostKind, Space
+from harness.nas.spaces import axes
+from harness.nas.tally import TEXT, Objective
+from harness.spec import CalibrationSpec, Cost, Step, TaskSpec, Work
+
+if TYPE_CHECKING:
+    from harness.nas.fitness import Chunk
+    from harness.nas.oracle import Candidate, Oracle
 
 TOKENS_PER_ITEM = 60
+CHECKED = 24  # candidates scored on held-out items beside the front
 
 
 class Search(Step):
-    """Minimise (fitness on the search split, parameters) with NSGA-II (Deb et al., 2002) by pymoo.
+    """Minimise (`objective`, `cost`) over the sub-networks of `space` whose sizes lie between `lowest` and `highest`.
 
-    Seeds (corners, `uniform`, `middle`, depths alone) and parameter-stratified samples make the first population. The same
-    seed asks for the same candidates, and scored ones are read back, so a killed search goes on where it stopped.
+    `evaluations` counts passes of one candidate over the whole search set. The objective is a mean over search tasks, over
+    `only` where it is not empty, or over calibration text. The same seeds ask for the same candidates and scored ones are
+    read back, so a killed search goes on where it stopped.
     """
 
     KIND = "search"
-    VERSION = 2
+    VERSION: ClassVar[int] = 3  # 3: spaces, searchers, costs and stages
     tasks: tuple[TaskSpec, ...]
     report_tasks: tuple[TaskSpec, ...]
-    evaluations: int
-    items: int  # of each search task
-    population: int = 24
+    calibration: CalibrationSpec
+    evaluations: Annotated[int, Field(gt=0)]
+    items: Annotated[int, Field(gt=0)]  # of each search task
+    space: str = "fine"
+    searcher: str = "linas"
+    options: dict[str, Any] = Field(default_factory=dict)  # of the searcher
     objective: Objective = "choice_loss"
-    seed: int = 0
+    cost_kind: CostKind = "parameters"
+    lowest: Annotated[float, Field(ge=0, lt=1)] = 0.6
+    highest: Annotated[float, Field(gt=0, le=1)] = 1.0
+    staged: bool = False
+    only: tuple[str, ...] = ()
+    seed: int = 0  # of the items
+    search_seed: int = 0
+
+    @field_validator("space")
+    @classmethod
+    def _space_is_known(cls, value: str) -> str:
+        axes(value)
+        return value
 
     def title(self) -> str:
-        return f"search, {self.evaluations} evaluations"
+        return f"search by {self.searcher}, {self.evaluations} evaluations"
 
     def cost(self) -> Cost:
-        return Cost(forward_tokens=0.7 * self.evaluations * self.items * len(self.tasks) * TOKENS_PER_ITEM, seconds=12)
+        tokens = self.calibration.tokens if self.objective in TEXT else self.items * len(self.tasks) * TOKENS_PER_ITEM
+        return Cost(forward_tokens=0.8 * self.evaluations * tokens, seconds=12)
 
     def run(self, work: Work) -> None:
-        from harness import progress
+        from harness.nas.oracle import Oracle, drive
+        from harness.nas.records import Records
         from harness.nas.supernet import Elastic
 
-        model, space, items = prepare(work, self)
-        known = Records(work.scratch / "records.jsonl")
+        chosen = searcher(self.searcher, self.options)
+        model, space, chunks, held_out = prepare(work, self)
         with Elastic(model) as elastic:
-
-            def evaluate(asked: Sequence[Architecture], seeded: bool) -> None:
-                new = [key for key in dict.fromkeys(asked) if key not in known.found]
-                room = max(0, self.evaluations - len(known.found))
-                for architecture, facts in items.score(elastic, new[:room], self.objective):
-                    known.add(architecture, {"parameters": space.parameters(architecture), "seed": seeded, **facts})
-                    done, best = len(known.found), known.best()
-                    progress.report(
-                        done / self.evaluations, f"candidate {done}/{self.evaluations}, best loss {best:.4f}"
-                    )
-
-            explore(space, evaluate, known, evaluations=self.evaluations, population=self.population, seed=self.seed)
-        records = [{"architecture": list(key), **facts} for key, facts in known.found.items()]
-        (work.draft / "records.json").write_text(json.dumps(records))
-        work.result |= {"evaluations": len(records), "search_items": len(items.items)}
-
-
-class Records:
-    """Scored candidates by architecture, appended to a file one by one; a torn last line is dropped."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.found: dict[Architecture, dict[str, Any]] = {}
-        lines = path.read_text().splitlines() if path.exists() else []
-        for line in lines:
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            self.found[tuple(record.pop("architecture"))] = record
-        if lines:
-            path.write_text(
-                "".join(json.dumps({"architecture": list(key), **facts}) + "\n" for key, facts in self.found.items())
+            oracle = Oracle(
+                space,
+                chunks,
+                [chunk.weight for chunk in chunks],
+                elastic,
+                Records(work.scratch / "records.jsonl"),
+                objective=self.objective,
+                evaluations=self.evaluations,
+                staged=self.staged,
+                latency=_stopwatch(elastic, space) if self.cost_kind == "latency" else None,
             )
+            drive(chosen, oracle, np.random.default_rng(self.search_seed))
+            records = [_plain(candidate, oracle) for candidate in oracle.candidates.values() if candidate.stage >= 0]
+            self._check(oracle, held_out, records)
+        facts = {
+            "searcher": self.searcher,
+            "space": self.space,
+            "objective": self.objective,
+            "cost": self.cost_kind,
+            "reference": None if oracle.reference is None else oracle.reference.tolist(),
+            "search_seed": self.search_seed,
+            "candidates": records,
+        }
+        (work.draft / "records.json").write_text(json.dumps(facts))
+        work.result |= {"evaluations": oracle.spent, "candidates": len(records)}
 
-    def add(self, architecture: Architecture, facts: dict[str, Any]) -> None:
-        self.found[architecture] = facts
-        with self.path.open("a") as stream:
-            stream.write(json.dumps({"architecture": list(architecture), **facts}) + "\n")
+    def _check(self, oracle: Oracle, held_out: Chunk | None, records: list[dict[str, Any]]) -> None:
+        """Score the front and an even sample of the others on items that the search did not see."""
+        from harness import progress
+        from harness.nas.searchers.fronts import front
+        from harness.nas.tally import mean
 
-    def best(self) -> float:
-        return min(facts["fitness"] for facts in self.found.values())
+        known, values = oracle.objectives()
+        if held_out is None or not known:
+            return
+        best = set(np.flatnonzero(front(values)).tolist())
+        others = [index for index in np.argsort(values[:, 1], kind="stable").tolist() if index not in best]
+        spread = others[:: max(1, len(others) // CHECKED)]
+        chosen = [known[index].architecture for index in sorted(best | set(spread))]
+        by_name = {json.dumps(record["architecture"]): record for record in records}
+        for index, (one, total) in enumerate(held_out.score(oracle.elastic, chosen)):
+            found = {name: mean(total, name) for name in ("choice_loss", "accuracy")}
+            by_name[json.dumps(one.plain())]["held_out"] = found
+            progress.report((index + 1) / len(chosen), f"held-out items {index + 1}/{len(chosen)}")
 
 
-def prepare(work: Work, step: Search) -> tuple[Any, Space, Any]:
-    """Return the super-network, its space and the packed search items."""
+def _plain(candidate: Candidate, oracle: Oracle) -> dict[str, Any]:
+    from harness.nas.tally import mean, merged
+
+    tallies = oracle.records.get(candidate.architecture).tallies
+    total = merged([tallies[index] for index in range(candidate.stage + 1)])
+    measures = sorted({name for sums in total.values() for name in sums} - {"n"})
+    return {
+        "architecture": candidate.architecture.plain(),
+        "parameters": oracle.space.body.parameters(candidate.architecture),
+        "size": candidate.size,
+        "cost": candidate.cost,
+        "fitness": oracle.fitness(candidate.architecture, candidate.stage),
+        "whole": candidate.stage == len(oracle.chunks) - 1,
+        "seed": candidate.seed,
+        "spent": candidate.spent,
+        **{name: mean(total, name) for name in measures},
+        "tasks": {task: {name: sums[name] / sums["n"] for name in measures} for task, sums in total.items()},
+        **candidate.notes,
+    }
+
+
+def load(work: Work, name: str) -> tuple[Any, Any, Space]:
+    """Return the super-network, its tokenizer and a space over it."""
     from harness.models import checkpoint
-    from harness.pruning.anatomy import layer_shapes, outside_parameters
+    from harness.nas.supernet import body
 
     source = work.checkpoint()
     model, tokenizer = checkpoint.load(source, work.device), checkpoint.load_tokenizer(source)
-    order = json.loads((source.parent / "order.json").read_text())["order"]
-    space = Space(tuple(layer_shapes(model)), tuple(order), outside_parameters(model))
-    items = load_items(step.tasks, step.report_tasks, tokenizer, model, work.scratch, limit=step.items, seed=step.seed)
-    return model, space, items
+    ranking = json.loads((source.parent / "order.json").read_text())["order"]
+    return model, tokenizer, Space(body(model, ranking), axes(name))
 
 
-def explore(
-    space: Space,
-    evaluate: Callable[[Sequence[Architecture], bool], None],
-    known: Records,
-    *,
-    evaluations: int,
-    population: int,
-    seed: int,
-) -> None:
-    """Run NSGA-II until `evaluations` candidates are known; `evaluate(generation, seeded)` scores those that are not yet."""
-    from pymoo.algorithms.moo.nsga2 import NSGA2
-    from pymoo.core.problem import Problem
-    from pymoo.operators.crossover.ux import UniformCrossover
-    from pymoo.operators.mutation.pm import PolynomialMutation
-    from pymoo.operators.repair.rounding import RoundingRepair
+def prepare(work: Work, step: Search) -> tuple[Any, Space, list[Chunk], Chunk | None]:
+    """Return the super-network, its space, the search set in chunks, and held-out items; None where no task has any."""
+    from dataclasses import replace
 
-    generator = np.random.default_rng(seed)
-    seeds = space.seeds()
-    first = np.concatenate([seeds, stratified(space, max(population - len(seeds), population // 2), generator)])
-    problem = Problem(n_var=space.genes, n_obj=2, xl=np.zeros(space.genes), xu=space.upper(), vtype=int)
-    algorithm = NSGA2(
-        pop_size=population,
-        sampling=first,
-        crossover=UniformCrossover(prob=0.9),
-        eliminate_duplicates=True,
-        mutation=PolynomialMutation(prob_var=max(0.02, 2 / space.genes), eta=3, repair=RoundingRepair()),
+    from harness.data import tasks as data
+    from harness.data.calibration import draw
+    from harness.nas.fitness import load_items, stages
+    from harness.nas.text import chunks
+
+    model, tokenizer, whole = load(work, step.space)
+    space = replace(whole, lowest=step.lowest, highest=step.highest, cost=step.cost_kind)
+    wanted = tuple(spec for spec in step.tasks if not step.only or spec.name in step.only)
+    if step.only and len(wanted) < len(step.only):
+        raise ValueError(f"only={list(step.only)} names no search task of {[spec.name for spec in step.tasks]}")
+    if step.objective in TEXT and not any(map(data.searchable, wanted)):
+        return model, space, chunks(model, draw(step.calibration, tokenizer).tokens, step.objective), None
+    mine, others = load_items(
+        wanted, step.report_tasks, tokenizer, model, work.scratch, limit=step.items, held_out=step.items, seed=step.seed
     )
-    algorithm.setup(problem, termination=("n_gen", 10_000), seed=seed, verbose=False)
-    generation = 0
-    while generation < 1000:
-        asked = algorithm.ask()
-        decoded = [space.decode(individual.X) for individual in asked]
-        evaluate(decoded, generation == 0)
-        if len(known.found) >= evaluations:
-            return
-        for individual, architecture in zip(asked, decoded, strict=True):
-            objectives = [known.found[architecture]["fitness"], space.parameters(architecture)]
-            individual.set("F", np.array(objectives, dtype=float))
-            individual.evaluated.update({"F"})
-        algorithm.tell(infills=asked)
-        generation += 1
+    spare = others.chunk(others.items, model) if others.items else None
+    if step.objective in TEXT:
+        return model, space, chunks(model, draw(step.calibration, tokenizer).tokens, step.objective), spare
+    return model, space, [mine.chunk(part, model) for part in stages(mine.items)], spare
+
+
+def _stopwatch(elastic: Any, space: Space) -> Any:
+    """Return a function that measures a sub-network's latency as a share of the dense model's, by turns with it."""
+    from harness.nas.latency import ratio
+
+    return lambda architecture: ratio(elastic, architecture, space.full())

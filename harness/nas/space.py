@@ -1,136 +1,156 @@
-"""The search space: elastic depth and a width per layer, canonical architectures, exact parameter counts without a model. Pure."""
+"""A search space over one super-network: genomes to sub-networks and sizes, samples, seeds and repairs. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
-from harness.pruning.anatomy import LayerShape
-from harness.pruning.budget import bisect
+from harness.nas.architecture import Architecture, Body
+from harness.nas.axes import Axis, Draft
+from harness.nas.controls import middle, shallow, uniform
 
-Architecture = tuple[int, ...]  # MLP width per physical layer, 0 for a dropped layer: canonical, the key of everything
-
-STEPS = 24  # a layer's width changes in this many equal steps
-CHOICES = (6, 9, 12, 15, 18, 21, 24)  # of STEPS, that a gene may take
-SHALLOWEST = 0.75  # share of the layers that always stay (LLaMA-NAS: 24 of 32)
+CostKind = Literal["parameters", "bytes", "flops", "latency"]
+SEED_SIZES = 5  # sizes at which controls are among the seeds
+REPAIRS = 12  # moves per gene that a repair may try
 
 
 @dataclass(frozen=True)
 class Space:
-    """Depth choices drop layers in `order` (least important first); each kept layer keeps a prefix of its channels."""
+    """Axes over a body. The range [`lowest`, `highest`] of sizes, shares of the dense parameters, is where samples lie."""
 
-    shapes: tuple[LayerShape, ...]
-    order: tuple[int, ...]
-    outside: int  # parameters outside the decoder layers
+    body: Body
+    axes: tuple[Axis, ...]
+    lowest: float = 0.5
+    highest: float = 1.0
+    cost: CostKind = "parameters"
 
-    @property
-    def depths(self) -> int:
-        """How many layers may be dropped, at most, plus one."""
-        return len(self.shapes) - int(np.ceil(len(self.shapes) * SHALLOWEST)) + 1
+    @cached_property
+    def _tops(self) -> np.ndarray:
+        return np.array([top for axis in self.axes for top in axis.tops(self.body)])
+
+    @cached_property
+    def _edges(self) -> list[int]:
+        return np.cumsum([0, *(len(axis.tops(self.body)) for axis in self.axes)]).tolist()
 
     @property
     def genes(self) -> int:
-        return 1 + len(self.shapes)
+        return len(self._tops)
 
     def upper(self) -> np.ndarray:
         """Return the largest value of each gene (genes,); the smallest is 0."""
-        return np.array([self.depths - 1, *[len(CHOICES) - 1] * len(self.shapes)])
+        return self._tops.copy()
 
-    def unit(self, layer: int) -> int:
-        return max(1, self.shapes[layer].width // STEPS)
+    def draft(self, genomes: np.ndarray) -> Draft:
+        """Return the sub-networks of genomes (n, genes)."""
+        genomes = np.atleast_2d(np.asarray(genomes, dtype=int))
+        found = Draft.full(self.body, len(genomes))
+        for axis, start, stop in zip(self.axes, self._edges, self._edges[1:], strict=False):
+            axis.apply(self.body, genomes[:, start:stop], found)
+        return found
 
     def decode(self, genome: Sequence[int] | np.ndarray) -> Architecture:
-        """Return the canonical architecture: gene 0 counts dropped layers, gene 1 + l chooses the width of layer l."""
-        dropped = set(self.order[: int(genome[0])])
-        return tuple(
-            0 if index in dropped else self.width(index, CHOICES[int(gene)]) for index, gene in enumerate(genome[1:])
-        )
+        """Return the canonical architecture of a genome (genes,)."""
+        return self.draft(np.asarray(genome)).architecture(0)
 
-    def width(self, layer: int, steps: int) -> int:
-        return self.shapes[layer].width if steps == STEPS else self.unit(layer) * steps
+    def encode(self, architecture: Architecture) -> np.ndarray:
+        """Return the genome (genes,) that comes nearest to an architecture."""
+        return np.array([gene for axis in self.axes for gene in axis.nearest(self.body, architecture)], dtype=int)
 
-    def parameters(self, architecture: Architecture) -> int:
-        """Return the exact parameter count, tied embeddings once."""
-        kept = [(shape, width) for shape, width in zip(self.shapes, architecture, strict=True) if width]
-        return self.outside + sum(
-            shape.parameters - (shape.width - width) * shape.channel_parameters for shape, width in kept
-        )
+    def canonical(self, genomes: np.ndarray) -> np.ndarray:
+        """Return genomes (n, genes) with genes of dropped layers at 0: equal rows are equal sub-networks."""
+        genomes = np.array(genomes, dtype=int)
+        found = self.draft(genomes)
+        for axis, start, stop in zip(self.axes, self._edges, self._edges[1:], strict=False):
+            idle = axis.idle(self.body, found)
+            if idle is not None:
+                genomes[:, start:stop][idle] = 0
+        return genomes
 
-    @property
-    def dense(self) -> int:
-        return self.parameters(self.full())
+    def sizes(self, genomes: np.ndarray) -> np.ndarray:
+        """Return parameters (n,) as a share of the dense model's, exact."""
+        return self.draft(genomes).parameters(self.body) / self.body.dense
+
+    def costs(self, genomes: np.ndarray) -> np.ndarray | None:
+        """Return the cost (n,) as a share of the dense model's; None for latency, which is measured."""
+        if self.cost == "parameters":
+            return self.sizes(genomes)
+        if self.cost == "latency":
+            return None
+        found = self.draft(genomes)
+        return np.array([self.price(found.architecture(index)) for index in range(len(genomes))])
+
+    def price(self, architecture: Architecture) -> float:
+        """Return the cost of one architecture, `latency` apart, as a share of the dense model's."""
+        if self.cost == "flops":
+            return self.body.flops(architecture) / self.body.flops(self.body.full)
+        if self.cost == "bytes":
+            return self._bytes(architecture) / self._bytes(self.body.full)
+        return self.body.parameters(architecture) / self.body.dense
+
+    def _bytes(self, architecture: Architecture) -> int:
+        """Return bytes as stored with int8 on top: one per weight inside layers, two outside."""
+        return self.body.parameters(architecture) + self.body.outside * architecture.hidden // self.body.hidden
 
     def full(self) -> Architecture:
-        return tuple(shape.width for shape in self.shapes)
+        """Return the whole network."""
+        return self.body.full
+
+    def smallest(self) -> Architecture:
+        """Return the network of the lowest genes, raised to the range of sizes."""
+        lowest = np.zeros((1, self.genes), dtype=int)
+        if self.lowest > self.sizes(lowest)[0]:
+            lowest = self.repair(lowest, self.lowest, np.random.default_rng(0))
+        return self.decode(lowest[0])
+
+    def allowed(self, genomes: np.ndarray) -> np.ndarray:
+        """Return which genomes (n,) lie in the range of sizes."""
+        sizes = self.sizes(genomes)
+        slack = 0.005
+        return (sizes >= self.lowest - slack) & (sizes <= self.highest + slack)
 
     def seeds(self) -> np.ndarray:
-        """Return genomes (seeds, genes) that every search starts from: corners, `uniform` and `middle` at each width, depths alone."""
-        top = len(CHOICES) - 1
-        count = len(self.shapes)
-        edge = middle_layers(count)
-        rows = []
-        for gene in range(top + 1):
-            rows.append([0, *[gene] * count])
-            rows.append([0, *[gene if index in edge else top for index in range(count)]])
-        rows += [[depth, *[top] * count] for depth in range(1, self.depths)]
-        rows.append([self.depths - 1, *[0] * count])
-        return np.unique(np.array(rows), axis=0)
+        """Return genomes (seeds, genes): the whole, the smallest, and at several sizes `uniform`, `middle` and layers dropped."""
+        whole, lowest = self._tops.copy(), self.encode(self.smallest())
+        least = max(self.lowest, self.sizes(lowest[None])[0])
+        rows = [whole, lowest]
+        for size in np.linspace(least, self.highest, SEED_SIZES + 1)[:-1]:
+            rows += [self.encode(control(self.body, size * self.body.dense)) for control in (uniform, middle, shallow)]
+        found = np.unique(self.canonical(np.array(rows)), axis=0)
+        return found[self.allowed(found)]
 
-    def snap(self, architecture: Architecture, target: float) -> Architecture:
-        """Return the architecture with its widths moved together towards full or none, then nudged unit by unit, to `target`."""
+    def uniform(self, count: int, generator: np.random.Generator) -> np.ndarray:
+        """Return genomes (count, genes) with every gene drawn uniformly; sizes cluster in the middle."""
+        return self.canonical(generator.integers(0, self._tops + 1, (count, self.genes)))
 
-        def scaled(shrink: float) -> Architecture:
-            move = (
-                1 - 2 * shrink
-            )  # 1: all full, 0: as they are, -1: none; bisect wants counts that fall with its argument
-            goals = [
-                (shape.width - width if move > 0 else width) * move + width
-                for shape, width in zip(self.shapes, architecture, strict=True)
-            ]
-            return tuple(self._clip(index, goal) if architecture[index] else 0 for index, goal in enumerate(goals))
+    def sample(self, count: int, generator: np.random.Generator) -> np.ndarray:
+        """Return genomes (count, genes) in random order whose sizes are spread evenly over the range."""
+        lowest = max(self.lowest, float(self.sizes(np.zeros((1, self.genes), dtype=int))[0]))
+        sizes = lowest + (self.highest - lowest) * (np.arange(count) + generator.random(count)) / count
+        sizes = generator.permutation(sizes)
+        level = ((sizes - lowest) / max(1e-9, 1 - lowest))[:, None]
+        drawn = generator.normal(level * self._tops, 0.25 * self._tops)  # (count, genes)
+        return self.repair(np.clip(np.rint(drawn), 0, self._tops).astype(int), sizes, generator)
 
-        best = scaled(bisect(lambda shrink: self.parameters(scaled(shrink)), target))
-        for _ in range(4 * len(best)):
-            gap = target - self.parameters(best)
-            moves = []
-            for index, width in enumerate(best):
-                changed = (
-                    self._clip(index, width + (self.unit(index) if gap > 0 else -self.unit(index))) if width else 0
-                )
-                if changed != width:
-                    moves.append(
-                        (
-                            abs(gap - (changed - width) * self.shapes[index].channel_parameters),
-                            -width if gap < 0 else width,
-                            index,
-                            changed,
-                        )
-                    )
-            if not moves or min(moves)[0] >= abs(gap):
-                return best
-            _, _, index, changed = min(moves)
-            best = (*best[:index], changed, *best[index + 1 :])
-        return best
-
-    def _clip(self, layer: int, width: float) -> int:
-        unit, widest = self.unit(layer), self.shapes[layer].width
-        rounded = round(width / unit) * unit
-        return widest if rounded >= widest - unit // 2 else max(unit, rounded)
-
-
-def middle_layers(count: int) -> range:
-    """Return the layers that the `middle` control shrinks: all but the first 4 and last 2 of 30, scaled with depth."""
-    return range(round(count * 4 / 30), count - max(1, round(count * 2 / 30)))
-
-
-def stratified(space: Space, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Return genomes (count, genes) spread evenly over parameter counts: uniform genes would cluster at mid size."""
-    rows = []
-    for level in (np.arange(count) + generator.random(count)) / count:
-        centre = level * (len(CHOICES) - 1)
-        widths = np.clip(np.rint(generator.normal(centre, 1.2, len(space.shapes))), 0, len(CHOICES) - 1)
-        depth = generator.integers(0, 1 + int((1 - level) * (space.depths - 1)) if space.depths > 1 else 1)
-        rows.append([depth, *widths])
-    return np.array(rows, dtype=int)
+    def repair(self, genomes: np.ndarray, size: float | np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Return canonical genomes (n, genes) after random moves towards `size`, one for all or (n,), as near as they got."""
+        genomes = np.array(genomes, dtype=int)
+        tops, rows = self._tops, np.arange(len(genomes))
+        stride = np.maximum(1, self.genes // 100)  # spaces of thousands of bits move many at once
+        gaps = size - self.sizes(genomes)
+        for _ in range(REPAIRS * min(self.genes, 100)):
+            if (np.abs(gaps) < 0.001).all():
+                break
+            moved = genomes.copy()
+            for _ in range(stride):
+                gene = generator.integers(0, self.genes, len(genomes))
+                moved[rows, gene] = np.clip(moved[rows, gene] + np.where(gaps > 0, 1, -1), 0, tops[gene])
+            left = size - self.sizes(moved)
+            better = np.abs(left) < np.abs(gaps)
+            genomes[better], gaps[better] = moved[better], left[better]
+            if stride > 1 and not better.any():
+                stride = max(1, stride // 2)
+        return self.canonical(genomes)

@@ -2,83 +2,270 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+from collections.abc import Sequence
+from types import SimpleNamespace, TracebackType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from harness.nas.space import Architecture
-from harness.pruning.anatomy import layers
+from harness.nas.architecture import Architecture, Block, Body, bits
+from harness.pruning.anatomy import has_attention, has_mlp, layer_shapes, layers, linears, norms, outside_parameters
 from harness.pruning.extraction import Keep, extract
+from harness.pruning.importance import Importance
+
+ROWS = {"q_proj": "queries", "k_proj": "keys", "v_proj": "keys", "gate_proj": "width", "up_proj": "width"}
+COLUMNS = {"o_proj": "queries", "down_proj": "width"}
 
 
 class Elastic:
-    """Inside the context, `activate(architecture)` makes the model behave as that sub-network; a switch takes microseconds."""
+    """Inside the context, `activate(architecture)` makes the model behave as that sub-network; a switch takes microseconds.
+
+    Linears may be stock peft LoRA layers: their factors are sliced the same way, so training a sub-network trains its part.
+    """
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
         self.stack = layers(model)
-        self._indices = [layer.self_attn.layer_idx for layer in self.stack]
+        self.shapes = layer_shapes(model)
+        self._decoder = model.get_decoder()
+        self._outside: list[Any] = [
+            _Embedding(model.get_input_embeddings()),
+            _Norm(self._decoder.norm),
+            _Linear(model.get_output_embeddings(), "stream", "stream"),
+        ]
+        self._parts = [_Layer(layer) for layer in self.stack]
+        self._indices = [getattr(layer.self_attn, "layer_idx", 0) for layer in self.stack]
+        self._hidden = model.config.hidden_size
+        self._depth = model.config.num_hidden_layers
 
     def __enter__(self) -> Elastic:
-        for layer in self.stack:
-            layer.mlp.forward = _Sliced(layer.mlp)  # an instance attribute shadows the method
+        for part in [*self._outside, *(part for layer in self._parts for part in layer.parts)]:
+            part.module.forward = part  # an instance attribute shadows the method
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._install(range(len(self.stack)))
-        for layer in self.stack:
-            del layer.mlp.forward
+        for part in [*self._outside, *(part for layer in self._parts for part in layer.parts)]:
+            del part.module.forward
+        for layer in self._parts:
+            layer.restore()
+        self._decoder.layers = self.stack
+        for layer, index in zip(self.stack, self._indices, strict=True):
+            layer.self_attn.layer_idx = index
+        self.model.config.num_hidden_layers = self._depth
 
     def activate(self, architecture: Architecture) -> None:
-        """Use these widths; layers of width 0 are left out and cache slots renumbered."""
-        for layer, width in zip(self.stack, architecture, strict=True):
-            layer.mlp.forward.width = width
-        self._install([index for index, width in enumerate(architecture) if width])
-
-    def _install(self, kept: list[int] | range) -> None:
-        decoder = self.model.get_decoder()
-        decoder.layers = (
-            self.stack if len(kept) == len(self.stack) else nn.ModuleList(self.stack[index] for index in kept)
-        )
-        for position, index in enumerate(kept):
-            self.stack[index].self_attn.layer_idx = position
+        """Use these widths; layers and parts of no width are left out and cache slots renumbered."""
+        if architecture.hidden != self._hidden:
+            self._hidden = architecture.hidden
+            for part in self._outside:
+                part.hidden = architecture.hidden
+        kept, slot = [], 0
+        for layer, part, shape, block in zip(self.stack, self._parts, self.shapes, architecture.blocks, strict=True):
+            part.use(block, shape, architecture.hidden)
+            if block.groups:
+                layer.self_attn.layer_idx = slot
+                slot += 1
+            if block.groups or block.width:
+                kept.append(layer)
+        self._decoder.layers = self.stack if len(kept) == len(self.stack) else nn.ModuleList(kept)
         self.model.config.num_hidden_layers = len(kept)
 
 
-class _Sliced:
-    def __init__(self, mlp: nn.Module) -> None:
-        self.mlp, self.width = mlp, mlp.gate_proj.out_features
+class _Layer:
+    """The elastic parts of one decoder layer, and what they are set to."""
 
-    def __call__(self, hidden: Tensor) -> Tensor:
-        gate, up, down, width = self.mlp.gate_proj, self.mlp.up_proj, self.mlp.down_proj, self.width
-        opened = self.mlp.act_fn(functional.linear(hidden, gate.weight[:width], _head(gate.bias, width)))
-        inner = opened * functional.linear(hidden, up.weight[:width], _head(up.bias, width))
-        return functional.linear(inner, down.weight[:, :width], down.bias)
+    def __init__(self, layer: nn.Module) -> None:
+        self.layer = layer
+        self.attention, self.mlp = layer.self_attn, layer.mlp
+        self.linears = [
+            _Linear(linear, *(kinds.get(name.split(".")[1], "stream") for kinds in (ROWS, COLUMNS)))
+            for name, linear in linears(layer)
+        ]
+        self.norms = [_Norm(norm) for norm in norms(layer)]
+        self.parts: list[Any] = [*self.linears, *self.norms]
+        self._used: tuple[Block, int] | None = None
+
+    def use(self, block: Block, shape: Any, hidden: int) -> None:
+        if (block, hidden) == self._used:
+            return
+        self._used = (block, hidden)
+        chosen = Chosen(block, shape, hidden)
+        for linear in self.linears:
+            linear.choose(chosen)
+        for norm in self.norms:
+            norm.hidden = hidden
+        _silence(self.attention, not block.groups, _no_attention)
+        _silence(self.mlp, not block.width, _nothing)
+
+    def restore(self) -> None:
+        _silence(self.attention, False, _no_attention)
+        _silence(self.mlp, False, _nothing)
 
 
-def _head(bias: Tensor | None, width: int) -> Tensor | None:
-    return None if bias is None else bias[:width]
+class Chosen:
+    """How many entries of each kind of dimension stay, and 0/1 factors where single ones are left out."""
+
+    def __init__(self, block: Block, shape: Any, hidden: int) -> None:
+        unit, query_unit = shape.head_dim, shape.head_dim * shape.queries
+        groups = shape.groups if block.heads else block.groups
+        width = shape.width if block.channels else block.width
+        self.counts = {"stream": hidden, "queries": groups * query_unit, "keys": groups * unit, "width": width}
+        self.factors: dict[str, Tensor] = {}
+        if block.heads:
+            self.factors["queries"] = _factor(block.heads, shape.groups).repeat_interleave(query_unit)
+        if block.channels:
+            self.factors["width"] = _factor(block.channels, shape.width)
+
+
+def _factor(text: str, count: int) -> Tensor:
+    found = torch.zeros(count)
+    found[bits(text)] = 1
+    return found
+
+
+def _silence(module: nn.Module, silent: bool, forward: Any) -> None:
+    """Let the module's forward pass add nothing, or be its own again."""
+    if silent:
+        module.forward = forward
+    elif "forward" in vars(module):
+        del module.forward
+
+
+def _no_attention(hidden_states: Tensor, **_: Any) -> tuple[Tensor, None]:
+    return hidden_states.new_zeros(()), None
+
+
+def _nothing(hidden_states: Tensor) -> Tensor:
+    return hidden_states.new_zeros(())
+
+
+class _Linear:
+    """A projection, or a LoRA layer around one, cut to its first rows and columns."""
+
+    def __init__(self, module: nn.Module, rows: str, columns: str) -> None:
+        self.module, self.kinds = module, (rows, columns)
+        self.base = getattr(module, "base_layer", module)
+        self.rows, self.columns = self.base.out_features, self.base.in_features
+        self.factor: Tensor | None = None
+
+    @property
+    def hidden(self) -> int:
+        return self.columns
+
+    @hidden.setter
+    def hidden(self, value: int) -> None:  # of the head: all rows, fewer columns
+        self.columns = value
+
+    def choose(self, chosen: Chosen) -> None:
+        self.rows, self.columns = (chosen.counts[kind] for kind in self.kinds)
+        self.factor = chosen.factors.get(self.kinds[1])
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        if self.factor is not None:
+            inputs = inputs * self.factor.to(inputs)
+        bias = None if self.base.bias is None else self.base.bias[: self.rows]
+        result = functional.linear(inputs, self.base.weight[: self.rows, : self.columns], bias)
+        if self.base is self.module:
+            return result
+        module: Any = self.module
+        for name in module.active_adapters:
+            inner = functional.linear(module.lora_dropout[name](inputs), module.lora_A[name].weight[:, : self.columns])
+            result = result + module.scaling[name] * functional.linear(inner, module.lora_B[name].weight[: self.rows])
+        return result
+
+
+class _Norm:
+    """An RMS norm over the first entries of the residual stream, computed by the family's own code."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.hidden = module.weight.shape[0]
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        module: Any = self.module
+        view = SimpleNamespace(weight=module.weight[: self.hidden], variance_epsilon=module.variance_epsilon)
+        return type(module).forward(view, inputs)
+
+
+class _Embedding:
+    """Token embeddings cut to the first entries of the residual stream."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.hidden = module.embedding_dim
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        return functional.embedding(ids, self.module.weight[:, : self.hidden], self.module.padding_idx)
 
 
 @torch.no_grad()
-def sort_channels(model: PreTrainedModel, scores: list[Tensor]) -> None:
-    """Permute each MLP's channels in place, most important first; the function stays the same up to the order of sums."""
-    for layer, score in zip(layers(model), scores, strict=True):
-        order = score.argsort(descending=True, stable=True)
-        for linear in (layer.mlp.gate_proj, layer.mlp.up_proj):
-            linear.weight.copy_(linear.weight[order])
-            if linear.bias is not None:
-                linear.bias.copy_(linear.bias[order])
-        layer.mlp.down_proj.weight.copy_(layer.mlp.down_proj.weight[:, order])
+def sort_parts(model: PreTrainedModel, importance: Importance, *, stream: bool = False) -> None:
+    """Permute channels, key-value groups and, if asked, the residual stream in place, most important first.
+
+    The function stays the same up to the order of sums.
+    """
+    for layer, shape, channels, groups in zip(
+        layers(model), layer_shapes(model), importance.channels, importance.groups, strict=True
+    ):
+        if has_mlp(layer):
+            order = channels.argsort(descending=True, stable=True)
+            for name, dim in (("gate_proj", 0), ("up_proj", 0), ("down_proj", 1)):
+                _permute(getattr(layer.mlp, name), order, dim)
+        if has_attention(layer):
+            order = groups.argsort(descending=True, stable=True)
+            keys = (order[:, None] * shape.head_dim + torch.arange(shape.head_dim)).flatten()
+            unit = shape.head_dim * shape.queries
+            queries = (order[:, None] * unit + torch.arange(unit)).flatten()
+            for name, entries, dim in (
+                ("q_proj", queries, 0),
+                ("k_proj", keys, 0),
+                ("v_proj", keys, 0),
+                ("o_proj", queries, 1),
+            ):
+                _permute(getattr(layer.self_attn, name), entries, dim)
+    if stream:
+        _permute_stream(model, importance.stream.argsort(descending=True, stable=True))
+
+
+def _permute_stream(model: PreTrainedModel, order: Tensor) -> None:
+    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    for weight in {id(module.weight): module.weight for module in (embeddings, head)}.values():
+        weight.copy_(weight[:, order])
+    permuted = [model.get_decoder().norm]
+    for layer in layers(model):
+        permuted += norms(layer)
+        for name, linear in linears(layer):
+            _permute(linear, order, 0 if name.split(".")[1] in COLUMNS else 1)
+    for norm in permuted:
+        norm.weight.copy_(norm.weight[order])
+
+
+def _permute(linear: nn.Module, order: Tensor, dim: int) -> None:
+    linear.weight.copy_(linear.weight.index_select(dim, order.to(linear.weight.device)))
+    if dim == 0 and linear.bias is not None:
+        linear.bias.copy_(linear.bias[order])
+
+
+def body(model: PreTrainedModel, order: Sequence[int]) -> Body:
+    """Return what a search space knows of a model whose layers may be dropped in `order`."""
+    head = model.get_output_embeddings().out_features
+    return Body(tuple(layer_shapes(model)), outside_parameters(model), tuple(order), head)
 
 
 def extracted(model: PreTrainedModel, architecture: Architecture) -> PreTrainedModel:
     """Return the sub-network as a model of its own, with the same outputs."""
-    return extract(
-        model, [Keep(index, channels=torch.arange(width)) for index, width in enumerate(architecture) if width]
-    )
+    keeps = [
+        Keep(
+            index,
+            torch.tensor(bits(block.heads)) if block.heads else torch.arange(block.groups),
+            torch.tensor(bits(block.channels)) if block.channels else torch.arange(block.width),
+        )
+        for index, block in enumerate(architecture.blocks)
+        if block.groups or block.width
+    ]
+    return extract(model, keeps, architecture.hidden)

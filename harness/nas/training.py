@@ -1,13 +1,15 @@
-"""The step that turns a model into a super-network: sort by importance, then fine-tune full and sub-networks in turn."""
+"""The step that turns a model into a super-network: sort by importance, then fine-tune full and sub-networks."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+from pydantic import Field, model_validator
+
+from harness.nas.strategies import Strategy, Teacher, teacher_passes, trained_passes
+from harness.recovery.recover import LINEARS, Adapter
 from harness.spec import CalibrationSpec, Cost, DataSource, Step, Work
 
 if TYPE_CHECKING:
@@ -15,37 +17,76 @@ if TYPE_CHECKING:
 
     from harness.nas.space import Space
 
-SAVE_SECONDS = 60  # a kill costs this much training at most
-WARM_SHARE = 0.1
+LORA_RANK = 8
+LORA_ALPHA = 16
 
 
 class Supernet(Step):
-    """Alternate updates of the whole network and of sampled sub-networks on instruction data (LLaMA-NAS, arXiv 2405.18377).
+    """Train the whole network and sub-networks of it on instruction data, so that one set of weights serves them all.
 
-    Even steps: the full network, cross-entropy on response tokens. Odd steps: one sub-network, drawn evenly over parameter
-    counts, `hard` * cross-entropy + (1 - hard) * KL to the full network (InstaTune). Embeddings and head stay frozen.
+    `strategy`: what a step updates.
+      alternate  the whole network, then one sub-network spread evenly over sizes, in turn (LLaMA-NAS, arXiv 2405.18377)
+      instatune  one sub-network with uniformly random genes (InstaTune)
+      sandwich   the whole, the smallest and two sub-networks spread evenly over sizes, gradients averaged
+      random     one sub-network spread evenly over sizes, never distilled
+      standard   the whole network only
+    The whole network learns by cross-entropy on response tokens; sub-networks by (1 - distill) * cross-entropy + distill *
+    KL to the teacher, 0.3 and 0.7 in InstaTune. distill=0 turns distillation off for every strategy. `teacher`: "inplace" is
+    the whole network as it is, "dense" a frozen copy of the model before training. `tokens` counts every backward pass (a
+    sandwich step has four), prompts included, rounded down to whole steps; 0 trains nothing. Embeddings, final norm and head
+    stay frozen; "lora" trains factors of rank 8 on the seven linears, sliced like them and merged at the end.
     """
 
     KIND = "supernet"
+    VERSION: ClassVar[int] = 2  # 2: spaces, strategies, teachers, LoRA; what a step leaves out does not drift
     calibration: CalibrationSpec
     training: DataSource
-    steps: int
-    batch: int = 4
-    length: int = 256
-    learning_rate: float = 3e-5
-    hard: float = 0.3
+    tokens: Annotated[int, Field(ge=0)]
+    batch: Annotated[int, Field(gt=0)] = 4
+    length: Annotated[int, Field(gt=1)] = 256
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-5
+    strategy: Strategy = "alternate"
+    distill: Annotated[float, Field(ge=0, le=1)] = 0.7
+    teacher: Teacher = "inplace"
+    adapter: Adapter = "full"
     order: Literal["ranked", "prefix"] = "ranked"
+    space: str = "fine"
+    lowest: Annotated[float, Field(ge=0, lt=1)] = (
+        0.6  # share of the dense parameters of the smallest sub-network trained
+    )
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _nothing_or_one_step_at_least(self) -> Supernet:
+        if 0 < self.tokens < self.step_tokens:
+            raise ValueError(f"tokens={self.tokens} is less than one step of {self.step_tokens}; 0 trains nothing")
+        return self
+
+    @property
+    def step_tokens(self) -> int:
+        """Tokens of a step that have a backward pass."""
+        return self.batch * self.length * trained_passes(self.strategy)
+
+    @property
+    def steps(self) -> int:
+        return self.tokens // self.step_tokens
+
+    @property
+    def teacher_tokens(self) -> int:
+        """Tokens through a teacher alone, in forward passes without gradients."""
+        passes = sum(teacher_passes(self.strategy, self.teacher, self.distill, step) for step in range(self.steps))
+        return passes * self.batch * self.length
+
+    @property
+    def _needs_dense(self) -> bool:
+        return self.teacher == "dense" and self.teacher_tokens > 0
 
     def title(self) -> str:
         return f"super-network, {self.steps} steps"
 
-    @property
-    def tokens(self) -> int:
-        return self.steps * self.batch * self.length
-
     def cost(self) -> Cost:
-        return Cost(forward_tokens=self.calibration.tokens + self.tokens / 2, backward_tokens=self.tokens, seconds=8)
+        forward = self.calibration.tokens + self.teacher_tokens
+        return Cost(forward_tokens=forward, backward_tokens=self.steps * self.step_tokens, seconds=8)
 
     def run(self, work: Work) -> None:
         import torch
@@ -53,9 +94,10 @@ class Supernet(Step):
         from harness.compress import store_model
         from harness.data.calibration import draw, training_rows
         from harness.models import checkpoint
+        from harness.nas.axes import Hidden
         from harness.nas.space import Space
-        from harness.nas.supernet import sort_channels
-        from harness.pruning.anatomy import layer_shapes, outside_parameters
+        from harness.nas.spaces import axes
+        from harness.nas.supernet import body, sort_parts
         from harness.pruning.importance import measure
 
         source = work.checkpoint()
@@ -63,132 +105,50 @@ class Supernet(Step):
         dtype = next(model.parameters()).dtype
         calibration = draw(self.calibration, tokenizer)
         importance = measure(model, calibration.tokens)
+        varied = axes(self.space)
         if self.order == "ranked":
-            sort_channels(model, importance.channels)
+            sort_parts(model, importance, stream=any(isinstance(axis, Hidden) for axis in varied))
             inner = importance.influence[1:-1].argsort(stable=True) + 1  # first and last layer are never dropped
         else:
             inner = torch.arange(len(importance.influence) - 2, 0, -1)  # keep the first layers
-        space = Space(tuple(layer_shapes(model)), tuple(inner.tolist()), outside_parameters(model))
-        data = training_rows(self.training, tokenizer, length=self.length, seed=self.seed) if self.steps else None
-        losses = list(self._train(model, data, space, work.scratch)) if data is not None else []
+        space = Space(body(model, inner.tolist()), varied, lowest=self.lowest)
+        losses: list[Any] = []
+        if self.steps:
+            data = training_rows(self.training, tokenizer, length=self.length, seed=self.seed)
+            dense = checkpoint.load(work.checkpoint((work.ancestors[-1],)), work.device) if self._needs_dense else None
+            losses = self.train(model, data, space, dense, work.scratch)
         (work.draft / "order.json").write_text(
-            json.dumps({"order": space.order, "influence": importance.influence.tolist()})
+            json.dumps({"order": space.body.order, "influence": importance.influence.tolist()})
         )
         (work.draft / "losses.json").write_text(json.dumps(losses))
-        store_model(work, model.to(dtype), calibration_tokens=calibration.count, training_tokens=self.tokens)
+        facts = {"training_tokens": losses[-1][1] if losses else 0, "teacher_tokens": self.teacher_tokens}
+        store_model(work, model.to(dtype), calibration_tokens=calibration.count, **facts)
 
-    def _train(self, model: Any, data: Tensor, space: Space, scratch: Path) -> Iterator[list[float]]:
-        import numpy as np
-        import torch
-
-        from harness import progress
-        from harness.data.calibration import batches
-        from harness.nas.space import stratified
+    def train(self, model: Any, data: Tensor, space: Space, dense: Any, scratch: Path) -> list[Any]:
+        """Train `model` in place, in float32, and return the curve; `dense` is the teacher that `teacher` may ask for."""
+        from harness.nas.strategist import Strategist
         from harness.nas.supernet import Elastic
         from harness.pruning.anatomy import layers
+        from harness.recovery.adapters import add_lora, merge_lora
+        from harness.recovery.loop import train
 
         model.float().requires_grad_(False)
         weights = dict(layers(model).named_parameters())
-        for weight in weights.values():
-            weight.requires_grad_(True)
-        optimizer = torch.optim.AdamW(weights.values(), lr=self.learning_rate, weight_decay=0.0)
-        subs = stratified(space, self.steps, np.random.default_rng(self.seed))
-        np.random.default_rng(self.seed).shuffle(subs)
-        losses = resume(scratch, weights, optimizer)
-        saved = time.monotonic()
+        if self.adapter == "lora":
+            weights = add_lora(model, rank=LORA_RANK, alpha=LORA_ALPHA, targets=LINEARS, seed=self.seed)
         with Elastic(model) as elastic:
-            for step, (ids, labels) in enumerate(batches(data, size=self.batch, steps=self.steps, seed=self.seed)):
-                if step < len(losses):
-                    continue
-                for group in optimizer.param_groups:
-                    group["lr"] = self.learning_rate * schedule(step, self.steps)
-                small = space.decode(subs[step]) if step % 2 else None
-                losses.append(
-                    [step, self._update(model, elastic, space, small, ids.to(model.device), labels.to(model.device))]
-                )
-                torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                if not np.isfinite(losses[-1][1]):
-                    raise ValueError(f"training diverged: the loss of step {step} is {losses[-1][1]}")
-                progress.report((step + 1) / self.steps, f"training {step + 1}/{self.steps}, loss {losses[-1][1]:.3f}")
-                if time.monotonic() - saved > SAVE_SECONDS:
-                    save(scratch, weights, optimizer, losses)
-                    saved = time.monotonic()
-        model.requires_grad_(False)
-        return iter(losses)
-
-    def _update(self, model: Any, elastic: Any, space: Space, small: Any, ids: Tensor, labels: Tensor) -> float:
-        """Accumulate the gradients of one step and return its loss in nats per response token."""
-        import torch
-        from torch.nn import functional
-
-        with torch.autocast(model.device.type, dtype=torch.bfloat16):
-            elastic.activate(space.full())
-            if small is None:
-                logits, wanted = response_logits(model, ids, labels)
-                loss = functional.cross_entropy(logits, wanted)
-            else:
-                with torch.no_grad():
-                    teacher, _ = response_logits(model, ids, labels)
-                elastic.activate(small)
-                logits, wanted = response_logits(model, ids, labels)
-                hard = functional.cross_entropy(logits, wanted)
-                soft = functional.kl_div(
-                    logits.log_softmax(-1), teacher.log_softmax(-1), log_target=True, reduction="batchmean"
-                )
-                loss = self.hard * hard + (1 - self.hard) * soft
-        loss.backward()
-        return float(loss.detach())
-
-
-def response_logits(model: Any, ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (logits (tokens, vocabulary) float32, targets (tokens,)) where a response token is predicted, head nowhere else."""
-    from harness.data.calibration import IGNORED
-
-    hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-    wanted = labels[:, 1:]
-    kept = wanted != IGNORED
-    return model.get_output_embeddings()(hidden[kept]).float(), wanted[kept]
-
-
-def schedule(step: int, steps: int) -> float:
-    """Return the learning rate's factor: linear warm-up, then linear decay to a tenth."""
-    warm = max(1, int(steps * WARM_SHARE))
-    return (step + 1) / warm if step < warm else 1 - 0.9 * (step - warm) / max(1, steps - warm)
-
-
-def save(scratch: Path, weights: dict[str, Tensor], optimizer: Any, losses: list[list[float]]) -> None:
-    """Keep weights, optimizer moments and losses, replacing the last state in one rename."""
-    from safetensors.torch import save_file
-
-    tensors: dict[str, Tensor] = {}
-    for name, weight in weights.items():
-        state = optimizer.state[weight]
-        tensors |= {f"weight:{name}": weight.detach().contiguous()}
-        if state:
-            tensors |= {f"{part}:{name}": state[part].contiguous() for part in ("exp_avg", "exp_avg_sq")}
-            tensors[f"step:{name}"] = state["step"].reshape(1)
-    draft = scratch / "training.draft"
-    save_file(tensors, draft, metadata={"losses": json.dumps(losses)})
-    draft.replace(scratch / "training.safetensors")
-
-
-def resume(scratch: Path, weights: dict[str, Tensor], optimizer: Any) -> list[list[float]]:
-    """Load the state that `save` kept into weights and optimizer; return the losses so far, empty at a fresh start."""
-    import torch
-    from safetensors import safe_open
-
-    path = scratch / "training.safetensors"
-    if not path.is_file():
-        return []
-    with safe_open(path, "pt") as kept, torch.no_grad():
-        names = set(kept.keys())
-        for name, weight in weights.items():
-            weight.copy_(kept.get_tensor(f"weight:{name}"))
-            if f"exp_avg:{name}" in names:
-                moments = {
-                    part: kept.get_tensor(f"{part}:{name}").to(weight.device) for part in ("exp_avg", "exp_avg_sq")
-                }
-                optimizer.state[weight] = {"step": kept.get_tensor(f"step:{name}").reshape(()), **moments}
-        return list(json.loads(kept.metadata()["losses"]))
+            strategist = Strategist(model, elastic, space, self.strategy, self.distill, self.seed, dense)
+            curve = train(
+                weights,
+                strategist.update,
+                data,
+                steps=self.steps,
+                batch=self.batch,
+                learning_rate=self.learning_rate,
+                seed=self.seed,
+                scratch=scratch,
+                device=model.device,
+            )
+        if self.adapter == "lora":
+            merge_lora(model)
+        return curve

@@ -8,21 +8,29 @@ from dataclasses import dataclass
 from torch import nn
 from transformers import PreTrainedModel
 
+from harness.models.per_layer import Absent
+
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
 
 
 @dataclass(frozen=True)
 class LayerShape:
-    """Widths of one decoder layer; `groups` counts key-value heads, each with `queries` query heads."""
+    """Widths of one decoder layer; `groups` counts key-value heads, each with `queries` query heads.
+
+    No groups: the layer has no attention, nor its norm; no width: no MLP, nor its norm.
+    """
 
     hidden: int
     groups: int
     queries: int
     head_dim: int
     width: int
-    bias: int = 0  # bias parameters of q, k, v per head_dim unit: Qwen2 has them
-    fixed: int = 0  # norms and other parameters that no pruning of this layer changes
+    bias: int = 0  # 1 where q, k and v have biases: Qwen2
+    mlp_bias: int = 0  # 1 where gate and up have biases
+    attention_vectors: int = 1  # of hidden size, kept as long as there is attention: the norm, a bias of o_proj
+    attention_fixed: int = 0  # other parameters of that kind: norms of queries and keys
+    mlp_vectors: int = 1  # of hidden size, kept as long as there is an MLP
 
     @property
     def group_parameters(self) -> int:
@@ -33,11 +41,22 @@ class LayerShape:
     @property
     def channel_parameters(self) -> int:
         """Parameters that go with one MLP channel: a row of gate and up, a column of down."""
-        return 3 * self.hidden
+        return 3 * self.hidden + 2 * self.mlp_bias
+
+    @property
+    def attention_rest(self) -> int:
+        """Parameters that go when the last group goes."""
+        return self.attention_vectors * self.hidden + self.attention_fixed
+
+    @property
+    def mlp_rest(self) -> int:
+        """Parameters that go when the last channel goes."""
+        return self.mlp_vectors * self.hidden
 
     @property
     def parameters(self) -> int:
-        return self.groups * self.group_parameters + self.width * self.channel_parameters + self.fixed
+        attention = self.groups * self.group_parameters + self.attention_rest if self.groups else 0
+        return attention + (self.width * self.channel_parameters + self.mlp_rest if self.width else 0)
 
 
 def layers(model: PreTrainedModel) -> nn.ModuleList:
@@ -45,30 +64,46 @@ def layers(model: PreTrainedModel) -> nn.ModuleList:
     return model.get_decoder().layers
 
 
+def has_attention(layer: nn.Module) -> bool:
+    """Return False for a layer whose attention was removed."""
+    return not isinstance(layer.self_attn, Absent)
+
+
+def has_mlp(layer: nn.Module) -> bool:
+    """Return False for a layer whose MLP was removed."""
+    return not isinstance(layer.mlp, Absent)
+
+
 def linears(layer: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
-    """Yield the seven prunable projections of a layer by name."""
-    for name in ATTENTION:
+    """Yield the prunable projections of a layer by name: seven, fewer where attention or MLP were removed."""
+    for name in ATTENTION if has_attention(layer) else ():
         yield f"self_attn.{name}", getattr(layer.self_attn, name)
-    for name in MLP:
+    for name in MLP if has_mlp(layer) else ():
         yield f"mlp.{name}", getattr(layer.mlp, name)
+
+
+def norms(layer: nn.Module) -> list[nn.Module]:
+    """Return the norms of a layer that still norm something."""
+    return [layer.input_layernorm] * has_attention(layer) + [layer.post_attention_layernorm] * has_mlp(layer)
 
 
 def layer_shape(layer: nn.Module) -> LayerShape:
     """Return the widths of one layer, read from its weights."""
     attention, mlp = layer.self_attn, layer.mlp
-    head_dim = attention.head_dim
-    groups = attention.k_proj.out_features // head_dim
-    heads = attention.q_proj.out_features // head_dim
-    shape = LayerShape(
-        hidden=attention.q_proj.in_features,
-        groups=groups,
-        queries=heads // groups,
-        head_dim=head_dim,
-        width=mlp.gate_proj.out_features,
-        bias=int(attention.q_proj.bias is not None),
-    )
-    total = sum(parameter.numel() for parameter in layer.parameters())
-    return LayerShape(**{**shape.__dict__, "fixed": total - shape.parameters})
+    sizes: dict[str, int] = {"hidden": 0, "groups": 0, "queries": 1, "head_dim": 0, "width": 0}
+    if has_attention(layer):
+        groups = attention.k_proj.out_features // attention.head_dim
+        heads = attention.q_proj.out_features // attention.head_dim
+        sizes |= {"hidden": attention.q_proj.in_features, "head_dim": attention.head_dim, "groups": groups}
+        sizes |= {"queries": heads // groups, "bias": int(attention.q_proj.bias is not None)}
+        vectors = 1 + int(attention.o_proj.bias is not None)
+        norms = sum(weight.numel() for name, weight in attention.named_parameters() if "_proj" not in name)
+        sizes |= {"attention_vectors": vectors, "attention_fixed": norms}
+    if has_mlp(layer):
+        sizes |= {"hidden": mlp.gate_proj.in_features, "width": mlp.gate_proj.out_features}
+        sizes |= {"mlp_bias": int(mlp.gate_proj.bias is not None)}
+        sizes |= {"mlp_vectors": 1 + int(mlp.down_proj.bias is not None)}
+    return LayerShape(**sizes)
 
 
 def layer_shapes(model: PreTrainedModel) -> list[LayerShape]:

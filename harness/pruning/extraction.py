@@ -11,12 +11,16 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from harness.models.per_layer import BY_FAMILY, PREFIX
-from harness.pruning.anatomy import layer_shape, layers
+from harness.pruning.anatomy import layer_shape, layer_shapes, layers
+
+NORMS = ("input_layernorm", "post_attention_layernorm")
+ATTENTION_PARTS = ("self_attn.", "input_layernorm.")  # what goes with the last key-value group
+MLP_PARTS = ("mlp.", "post_attention_layernorm.")
 
 
 @dataclass(frozen=True)
 class Keep:
-    """What stays of one layer: indices of key-value groups and of MLP channels, None for all."""
+    """What stays of one layer: indices of key-value groups and of MLP channels, None for all, empty for none."""
 
     layer: int
     groups: Tensor | None = None  # (kept groups,), ascending
@@ -29,16 +33,25 @@ def whole(model: PreTrainedModel) -> list[Keep]:
 
 
 @torch.no_grad()
-def extract(model: PreTrainedModel, keeps: Sequence[Keep]) -> PreTrainedModel:
+def extract(model: PreTrainedModel, keeps: Sequence[Keep], hidden: int | None = None) -> PreTrainedModel:
     """Return a new model of the layers in `keeps`, in their order, with the kept groups and channels.
 
-    Depth-only results stay of the model's own class; per-layer widths get the per-layer class of the family.
+    `hidden`: keep the first so many entries of the residual stream; None for all. Depth-only results stay of the model's
+    own class; per-layer widths get the per-layer class of the family. `config.kept_layers` names the layers of the first
+    model that it all began with.
     """
     if not keeps:
         raise ValueError("a model needs at least one layer")
-    parts = [_sliced(layers(model)[keep.layer], keep) for keep in keeps]
-    smaller = _build(model, [shape for shape, _ in parts])
-    state = {name: tensor for name, tensor in model.state_dict().items() if ".layers." not in name}
+    stream = model.config.hidden_size if hidden is None else hidden
+    parts = [_sliced(layers(model)[keep.layer], keep, stream) for keep in keeps]
+    smaller = _build(model, [shape for shape, _ in parts], stream)
+    known = getattr(model.config, "kept_layers", None) or range(len(layers(model)))
+    smaller.config.kept_layers = [known[keep.layer] for keep in keeps]
+    state = {
+        name: tensor[..., :stream].clone() if tensor.shape[-1:] == (model.config.hidden_size,) else tensor
+        for name, tensor in model.state_dict().items()
+        if ".layers." not in name
+    }
     prefix = next(name for name in model.state_dict() if ".layers." in name).split(".layers.")[0]
     for index, (_, weights) in enumerate(parts):
         state |= {f"{prefix}.layers.{index}.{name}": tensor for name, tensor in weights.items()}
@@ -51,22 +64,28 @@ def extract(model: PreTrainedModel, keeps: Sequence[Keep]) -> PreTrainedModel:
     return smaller.eval()
 
 
-def _sliced(layer: nn.Module, keep: Keep) -> tuple[dict[str, int], dict[str, Tensor]]:
+def _sliced(layer: nn.Module, keep: Keep, stream: int) -> tuple[dict[str, int], dict[str, Tensor]]:
     shape = layer_shape(layer)
     groups = torch.arange(shape.groups) if keep.groups is None else keep.groups.cpu()
     channels = torch.arange(shape.width) if keep.channels is None else keep.channels.cpu()
     unit, query_unit = shape.head_dim, shape.head_dim * shape.queries
     keys = (groups[:, None] * unit + torch.arange(unit)).flatten()  # (groups * head_dim,)
     queries = (groups[:, None] * query_unit + torch.arange(query_unit)).flatten()
+    residual = torch.arange(stream)
     rows = {"q_proj": queries, "k_proj": keys, "v_proj": keys, "gate_proj": channels, "up_proj": channels}
     columns = {"o_proj": queries, "down_proj": channels}
+    gone = (*(() if len(groups) else ATTENTION_PARTS), *(() if len(channels) else MLP_PARTS))
     weights = {}
     for name, tensor in layer.state_dict().items():
+        if name.startswith(gone):
+            continue
         module, kind = name.split(".")[-2], name.split(".")[-1]
-        if module in rows:
-            tensor = tensor[rows[module].to(tensor.device)]
-        elif module in columns and kind == "weight":
-            tensor = tensor[:, columns[module].to(tensor.device)]
+        if module in rows or module in columns:
+            tensor = tensor[rows.get(module, residual).to(tensor.device)]
+            if kind == "weight":
+                tensor = tensor[:, columns.get(module, residual).to(tensor.device)]
+        elif module in NORMS:
+            tensor = tensor[:stream]
         weights[name] = tensor.clone()
     sizes = {
         "intermediate_size": len(channels),
@@ -76,16 +95,18 @@ def _sliced(layer: nn.Module, keep: Keep) -> tuple[dict[str, int], dict[str, Ten
     return sizes, weights
 
 
-def _build(model: PreTrainedModel, sizes: list[dict[str, int]]) -> PreTrainedModel:
+def _build(model: PreTrainedModel, sizes: list[dict[str, int]], hidden: int) -> PreTrainedModel:
     family = model.config.model_type.removeprefix(PREFIX)
     settings = model.config.to_dict()
+    head_dim = next(shape.head_dim for shape in layer_shapes(model) if shape.head_dim)
     for name in ("per_layer_config", "auto_map", "layer_types", "model_type", "architectures", "transformers_version"):
         settings.pop(name, None)
-    settings |= {"num_hidden_layers": len(sizes), "head_dim": layer_shape(layers(model)[0]).head_dim}
+    settings |= {"num_hidden_layers": len(sizes), "head_dim": head_dim, "hidden_size": hidden}
     causal = BY_FAMILY[family]
     plain = causal.__mro__[2]  # the family's own class, after the per-layer mixin
     heads = {name: settings[name] for name in ("num_key_value_heads", "num_attention_heads")}
     uniform = all(size == sizes[0] for size in sizes) and all(sizes[0][name] == value for name, value in heads.items())
+    uniform = uniform and hidden == model.config.hidden_size and sizes[0]["intermediate_size"] > 0
     attention = model.config._attn_implementation
     dtype = next(model.parameters()).dtype
     with torch.device("meta"):

@@ -1,0 +1,62 @@
+"""Recovery: train on after another method, as papers do behind their pruning (`shortgpt+recover`)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from harness.recovery.recover import LINEARS, Adapter, Linear
+from harness.recovery.recover import Recover as RecoverStep
+from harness.spec import Method, Setup, Step
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "none": {},
+    # arXiv 2305.11627 and its code; two epochs of Alpaca there, `tokens` here, and no dropout of 0.05
+    "llm_pruner": {
+        "adapter": "lora",
+        "lora_rank": 8,
+        "lora_alpha": 16,
+        "learning_rate": 1e-4,
+        "batch": 64,
+        "length": 256,
+    },
+}
+
+
+class Recover(Method):
+    """Fine-tune what the recipe has made so far, for `tokens` tokens; alone in a recipe it fine-tunes the dense model.
+
+    `distill` is the weight of KL to the dense model, the rest is cross-entropy on responses. A preset gives the fields that
+    are not written the values of its paper.
+    """
+
+    NAME = "recover"
+    NEEDS: ClassVar[frozenset[str]] = frozenset({"training"})
+    preset: Literal["none", "llm_pruner"] = "none"
+    tokens: Annotated[int, Field(gt=0)] = 100_000
+    batch: Annotated[int, Field(gt=0)] = 4
+    length: Annotated[int, Field(gt=1)] = 256
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-5
+    adapter: Adapter = "full"
+    lora_rank: Annotated[int, Field(gt=0)] = 8
+    lora_alpha: Annotated[float, Field(gt=0)] = 16
+    lora_targets: Annotated[tuple[Linear, ...], Field(min_length=1)] = LINEARS
+    distill: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset_below_what_is_written(cls, fields: Any) -> Any:
+        return {**PRESETS.get(fields.get("preset", "none"), {}), **fields} if isinstance(fields, dict) else fields
+
+    @model_validator(mode="after")
+    def _one_batch_at_least(self) -> Recover:
+        if self.tokens < self.batch * self.length:
+            raise ValueError(
+                f"tokens={self.tokens} is less than one batch of {self.batch} * {self.length} = {self.batch * self.length}"
+            )
+        return self
+
+    def stages(self, setup: Setup) -> tuple[Step, ...]:
+        fields = self.model_dump(exclude={"preset"})
+        return (RecoverStep(training=setup.training, seed=setup.seed, **fields),)

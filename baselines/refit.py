@@ -1,0 +1,23 @@
+"""Refit: least squares after structured pruning, so that what stayed says what the dense model said (`shortgpt+refit`)."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from harness.recovery.refit import Refit as RefitStep
+from harness.recovery.refit import Target
+from harness.spec import Method, Setup, Step
+
+
+class Refit(Method):
+    """Correct each kept o_proj and down_proj on calibration text; training-free, and no parameter more or less."""
+
+    NAME = "refit"
+    NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration"})
+    target: Target = "stream"
+    damp: Annotated[float, Field(gt=0)] = 1.0
+
+    def stages(self, setup: Setup) -> tuple[Step, ...]:
+        return (RefitStep(calibration=setup.calibration, target=self.target, damp=self.damp),)

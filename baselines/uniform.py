@@ -1,0 +1,25 @@
+"""The control without a search: one MLP width in all layers, the least important channels go."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+from transformers import PreTrainedModel
+
+from harness.data.calibration import Calibration
+from harness.nas.controls import uniform
+from harness.nas.narrow import narrowed
+from harness.spec import Method
+
+
+class Uniform(Method):
+    """Keep the same share of channels in every layer, ranked by activation times weight (see `harness.pruning.importance`)."""
+
+    NAME = "uniform"
+    NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration"})
+    SOURCE: ClassVar[str] = "control"
+    budget: Annotated[float, Field(gt=0, le=1)]
+
+    def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
+        return narrowed(model, calibration, uniform, self.budget, self.NAME)

@@ -1,0 +1,54 @@
+"""What is known of each candidate, appended to a file as it is scored: a killed search repeats nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.nas.architecture import Architecture, parse
+from harness.nas.tally import Tally
+
+
+@dataclass
+class Record:
+    """One candidate: the tally of each chunk it was scored on, and its measured latency where that is the cost."""
+
+    tallies: dict[int, Tally] = field(default_factory=dict)
+    latency: float | None = None
+
+
+class Records:
+    """Candidates by architecture. Each line of the file adds a fact to one; a torn last line is dropped."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.found: dict[Architecture, Record] = {}
+        whole = []
+        for line in path.read_text().splitlines() if path.exists() else []:
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            whole.append(line)
+            self._take(parse(entry["architecture"]), entry)
+        if whole:
+            path.write_text("".join(line + "\n" for line in whole))
+
+    def get(self, architecture: Architecture) -> Record:
+        """Return what is known of a candidate, empty for a new one."""
+        return self.found.get(architecture, Record())
+
+    def add(self, architecture: Architecture, **facts: Any) -> None:
+        """Keep `chunk` and `tally`, or `latency`, of a candidate."""
+        self._take(architecture, facts)
+        with self.path.open("a") as stream:
+            stream.write(json.dumps({"architecture": architecture.plain(), **facts}) + "\n")
+
+    def _take(self, architecture: Architecture, entry: dict[str, Any]) -> None:
+        record = self.found.setdefault(architecture, Record())
+        if "tally" in entry:
+            record.tallies[int(entry["chunk"])] = entry["tally"]
+        if "latency" in entry:
+            record.latency = entry["latency"]

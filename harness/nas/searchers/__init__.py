@@ -1,0 +1,1 @@
+"""Ways to look for good sub-networks: one file each, one interface, one record format."""

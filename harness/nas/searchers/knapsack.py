@@ -1,0 +1,23 @@
+"""The multiple-choice knapsack: one level for each gene, the least loss within a size. Pure."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_array
+
+
+def knapsack(losses: np.ndarray, sizes: np.ndarray, genes: np.ndarray, limit: float) -> np.ndarray | None:
+    """Return the chosen items' indices (genes,) of the least total loss whose sizes add up to `limit` at most; None if none do.
+
+    Item i is a level of gene genes[i], with losses[i] and sizes[i]; exactly one item of every gene is chosen.
+    """
+    items = np.arange(len(genes))
+    each = csr_array((np.ones(len(genes)), (genes, items)))
+    found = milp(
+        losses,
+        integrality=np.ones(len(genes)),
+        bounds=Bounds(0, 1),
+        constraints=[LinearConstraint(each, 1, 1), LinearConstraint(sizes[None], ub=limit)],
+    )
+    return np.flatnonzero(found.x > 0.5) if found.x is not None else None

@@ -1,0 +1,23 @@
+"""Stratified random search: genomes spread evenly over parameters, where uniform ones cluster at mid size."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from harness.nas.searchers.base import Ask, Exploration, Landscape, Searcher
+
+
+class Stratified(Searcher):
+    """Ask for the seeds, then for samples with one genome in each of `batch` bins of parameters (whittle's sampler)."""
+
+    NAME: ClassVar[str] = "stratified"
+    SOURCE: ClassVar[str] = "arXiv 2410.06479"
+    batch: Annotated[int, Field(ge=1)] = 20  # genomes asked at once, one in each bin
+
+    def explore(self, landscape: Landscape, generator: np.random.Generator) -> Exploration:
+        yield Ask(landscape.seeds(), seeded=True)
+        while True:
+            yield Ask(landscape.sample(self.batch, generator))

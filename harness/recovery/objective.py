@@ -1,0 +1,48 @@
+"""The loss of recovery and of super-network training: cross-entropy on response tokens mixed with KL to a teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from harness.data.calibration import IGNORED
+
+PART = 4096  # tokens of one forward pass with gradients: a large batch is summed from parts
+
+
+def parts(ids: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, float]]:
+    """Yield (ids, labels, scale) of at most PART tokens (one row at least); `scale` turns sums over response tokens of a part
+    into shares of the batch's mean.
+    """
+    rows = max(1, PART // ids.shape[1])
+    count = max(1, int((labels[:, 1:] != IGNORED).sum()))
+    for part, wanted in zip(ids.split(rows), labels.split(rows), strict=True):
+        yield part, wanted, 1 / count
+
+
+def response_logits(model: PreTrainedModel, ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (logits (tokens, vocabulary) float32, targets (tokens,)) where a response token is predicted, head nowhere else."""
+    with torch.autocast(ids.device.type, dtype=torch.bfloat16):
+        hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+        wanted = labels[:, 1:]
+        kept = wanted != IGNORED
+        return model.get_output_embeddings()(hidden[kept]).float(), wanted[kept]
+
+
+@torch.no_grad()
+def teach(model: PreTrainedModel, ids: Tensor, labels: Tensor) -> Tensor:
+    """Return a teacher's logits (tokens, vocabulary) at the response tokens, without gradients."""
+    return response_logits(model, ids, labels)[0]
+
+
+def loss(logits: Tensor, wanted: Tensor, teacher: Tensor | None, distill: float) -> Tensor:
+    """Return the sum over tokens of (1 - distill) * cross-entropy + distill * KL(teacher || logits); no teacher, no KL."""
+    hard = functional.cross_entropy(logits, wanted, reduction="sum")
+    if teacher is None or not distill:
+        return hard
+    soft = functional.kl_div(logits.log_softmax(-1), teacher.log_softmax(-1), log_target=True, reduction="sum")
+    return (1 - distill) * hard + distill * soft
