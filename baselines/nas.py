@@ -15,7 +15,9 @@ from harness.nas.strategies import Strategy, Teacher
 from harness.nas.tally import Objective
 from harness.nas.training import Supernet
 from harness.recovery.recover import Adapter
-from harness.spec import Method, Setup, Step
+from harness.spec import CalibrationSpec, Method, Setup, Step
+
+WINDOW = 256  # tokens of text that are read together
 
 
 class NAS(Method):
@@ -46,7 +48,10 @@ class NAS(Method):
     options: dict[str, Any] = Field(default_factory=dict)
     evaluations: Annotated[int, Field(gt=0)] = 120
     search_items: Annotated[int, Field(gt=0)] = 32
-    objective: Objective = "choice_loss"
+    objective: Objective = "kl"
+    search_tokens: Annotated[int, Field(ge=512)] = (
+        4096  # of training text, for objectives over text; as many are held out
+    )
     cost: CostKind = "parameters"
     staged: bool = False
     only: tuple[str, ...] = ()
@@ -91,7 +96,7 @@ class NAS(Method):
         search = Search(
             tasks=setup.search_tasks,
             report_tasks=setup.report_tasks,
-            calibration=setup.calibration,
+            text=self.text(setup),
             items=self.search_items,
             cost_kind=self.cost,
             seed=setup.seed,
@@ -111,3 +116,8 @@ class NAS(Method):
             },
         )
         return supernet, search, Pick(budget=self.budget, search=search, finalists=self.finalists)
+
+    def text(self, setup: Setup) -> CalibrationSpec:
+        """Return what objectives over text are computed on: instruction data, nearer to tasks than calibration text is."""
+        samples = 2 * (self.search_tokens // WINDOW)
+        return CalibrationSpec(source=setup.training, samples=samples, length=WINDOW, seed=setup.seed)

@@ -21,11 +21,17 @@ USAGE = """usage: harness VERB [key=value ...]
            [run=ID] [task=NAME] [metric=NAME] [flips=5] [level=0.95] [format=table|markdown|json]
   ls       list the runs and steps in a store
   methods  list methods and quantizers with their fields
+  search   compare searchers on one super-network, every one with several seeds: [searchers=[linas,evolution,nsga2,random]]
+           [seeds=3] [evaluations=250] [format=table|markdown|json] and the keys of run that a search depends on
   data     export: write a suite's data for machines without network, suite= to=FOLDER [data_dir= tasks=];
            check: what such a folder lacks, suite= data_dir=; overlap: text that asks what is reported, suite= [data_dir=]
   doctor   check this installation and machine
   doctor parity   compare our scorer with lm-eval's HFLM on every item: suite= [tasks= limit= dtype= model= data_dir=]
   doctor scoring  FLOPs, CPU time and memory of both, by turns, beside the least possible: [rounds=2] and the same keys
+  doctor search   cost of a search's candidates beside lm-eval on a copy of each, by turns: [candidates=8] [rounds=2] and
+           the keys of search
+  doctor shapes   speed of a super-network's members beside the whole, by turns, random weights: [geometry=llama-2-7b]
+           [samples=1] [prompt=128] [generate=8] [rounds=5] [dtype=bfloat16] [device=auto] [seed=0] [format=]
 
 Keys of run and plan: suite model methods budgets quantizers limit data_dir profile seed store report dtype device scorer
 calibration.* measure.* settings.METHOD.FIELD. Lists are written methods=[nas,shortgpt]; a method's own fields
@@ -39,10 +45,13 @@ VERBS: dict[str, str] = {
     "compare": "harness.verbs.compare:compare",
     "ls": "harness.verbs.listing:ls",
     "methods": "harness.verbs.listing:methods",
+    "search": "harness.verbs.search:search",
     "data": "harness.verbs.data:data",
     "doctor": "harness.verbs.doctor:doctor",
     "doctor parity": "harness.verbs.parity:parity",
     "doctor scoring": "harness.verbs.scoring:scoring",
+    "doctor search": "harness.nas.doctor_search:doctor_search",
+    "doctor shapes": "harness.nas.doctor_shapes:doctor_shapes",
 }
 
 

@@ -106,6 +106,8 @@ COST = (
     Column("cpu_seconds", "CPU time", "", "↓", plain("cpu_seconds", formats.duration)),
     Column("calibration_tokens", "calibration", "tokens", "↓", plain("calibration_tokens", formats.count)),
     Column("training_tokens", "training", "tokens", "↓", plain("training_tokens", formats.count)),
+    Column("teacher_tokens", "teacher", "tokens", "↓", plain("teacher_tokens", formats.count)),
+    Column("search_evaluations", "search", "evaluations", "↓", plain("search_evaluations", formats.count)),
     Column(
         "compression_peak_memory_bytes",
         "peak memory",

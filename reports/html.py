@@ -8,7 +8,7 @@ from string import Template
 
 from plotly.offline import get_plotlyjs
 
-from reports import charts, sections, training
+from reports import charts, search_section, sections, training
 from reports.machine import plain
 from reports.notes import SIMULATED, TASK_NOTE, headline, notes
 from reports.points import AXES, points
@@ -19,7 +19,8 @@ from reports.variants import Facts, Row
 def page(rows: Sequence[Row], facts: Facts) -> str:
     """The whole document; the same rows and facts give the same text."""
     content = files("reports")
-    drawn = figures(rows, facts)
+    searched = search_section.figures(facts.get("searches") or [])
+    drawn = figures(rows, facts) | {key: figure for key, (_, figure) in searched.items()}
     return Template(PAGE).substitute(
         model=escape(str(facts.get("model") or "compression report")),
         headline=escape(headline(facts | {"model": None})),
@@ -29,8 +30,8 @@ def page(rows: Sequence[Row], facts: Facts) -> str:
         choices=choices(rows),
         tasks=section("Scores by task", sections.tasks(rows, facts), TASK_NOTE),
         cost=section("Cost of compression", sections.cost(rows), "What making each variant took, once."),
-        training=chart_section("Loss while training", [key for key in drawn if key.startswith("loss")]),
-        search=chart_section("Architecture search", [key for key in drawn if key.startswith("search")]),
+        training=chart_section("Loss while training", [key for key in drawn if key.startswith("loss")], training.NOTE),
+        search=section("Architecture search", search_section.content(facts, searched), ""),
         environment=sections.environment(facts),
         command=escape(str(facts.get("command") or "not recorded")),
         figures=json.dumps(plain(drawn), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
@@ -40,12 +41,10 @@ def page(rows: Sequence[Row], facts: Facts) -> str:
 
 
 def figures(rows: Sequence[Row], facts: Facts) -> dict[str, charts.Figure]:
-    """Every figure of the page by name."""
+    """The figures of results and trainings by name."""
     drawn = {axis.key: charts.pareto(rows, facts, axis) for axis in AXES}
     if facts.get("loss_curves"):
         drawn["loss"] = training.losses(facts["loss_curves"])
-    for i, figure in enumerate(training.search(facts.get("search") or [])):
-        drawn[f"search-{i}"] = figure
     return drawn
 
 
@@ -60,10 +59,11 @@ def choices(rows: Sequence[Row]) -> str:
 
 def section(title: str, content: str, note: str) -> str:
     """A titled part of the page, or nothing where there is no content."""
-    return f'<section><h2>{title}</h2>{content}<p class="note">{escape(note)}</p></section>' if content else ""
+    below = f'<p class="note">{escape(note)}</p>' if note else ""
+    return f"<section><h2>{title}</h2>{content}{below}</section>" if content else ""
 
 
-def chart_section(title: str, names: Sequence[str]) -> str:
+def chart_section(title: str, names: Sequence[str], note: str) -> str:
     """A titled part of the page with one empty place a chart, which page.js fills."""
     places = "".join(f'<div class="card"><div class="chart" data-figure="{name}"></div></div>' for name in names)
-    return f'<section><h2>{title}</h2><div class="charts">{places}</div></section>' if names else ""
+    return section(title, f'<div class="charts">{places}</div>' if names else "", note)

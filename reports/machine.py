@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from reports import search_summary
 from reports.variants import Facts, Row
 
 FIRST = (
@@ -72,7 +73,8 @@ def field(value: Any) -> str:
 
 
 def json_text(rows: Sequence[Row], facts: Facts) -> str:
-    """`{"facts": …, "rows": […]}`; every row has every key, null where nothing was measured."""
+    """`{"facts": …, "rows": […]}`; every row has every key, null where nothing was measured; searches as their numbers."""
     order = keys(rows, [entry["name"] for entry in facts.get("tasks") or []])
-    content = {"facts": plain(facts), "rows": [{key: plain(row.get(key)) for key in order} for row in rows]}
+    searched = {"searches": search_summary.plain(facts["searches"])} if facts.get("searches") else {}
+    content = {"facts": plain(facts | searched), "rows": [{key: plain(row.get(key)) for key in order} for row in rows]}
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

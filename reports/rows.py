@@ -15,7 +15,14 @@ from harness.evaluation.statistics import bootstrap_means, interval
 from harness.store import Store
 from reports.variants import Facts, Row
 
-MADE = ("compress", "supernet", "search", "pick", "quantize")  # kinds of steps whose cost is the price of a variant
+MADE = ("compress", "supernet", "search", "pick", "recover", "refit", "quantize")  # steps that are a variant's price
+APART = (
+    "searcher",
+    "options",
+    "staged",
+    "evaluations",
+    "search_seed",
+)  # fields in which comparable searches may differ
 SPEEDS = {"prefill_b1": "prefill_ratio", "decode_b1": "decode_ratio"}
 
 
@@ -41,8 +48,8 @@ def facts(run: dict[str, Any], store: Store) -> Facts:
         "environment": run["environment"],
         "command": run["command"],
         "generated": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run["started"] + run["seconds"])),
-        "loss_curves": dict(_curves(run, store)),
-        "search": _search(run, store),
+        "loss_curves": _curves(run, store),
+        "searches": _searches(run, store),
     }
 
 
@@ -91,8 +98,9 @@ def _cost(chain: list[dict[str, Any]]) -> Row:
         name: sum(record["result"].get(name) or 0 for record in made)
         for name in ("calibration_tokens", "training_tokens")
     }
+    for name, key in (("teacher_tokens", "teacher_tokens"), ("search_evaluations", "evaluations")):
+        total[name] = sum(record["result"].get(key) or 0 for record in made) or None
     total["compression_peak_memory_bytes"] = max((record["cost"]["peak_memory_bytes"] for record in made), default=None)
-    total["search_evaluations"] = sum(record["result"].get("evaluations") or 0 for record in made)
     return total
 
 
@@ -157,26 +165,52 @@ def recomputed(run: dict[str, Any], store: Store) -> dict[str, dict[str, dict[st
     return result
 
 
-def _curves(run: dict[str, Any], store: Store) -> list[tuple[str, Any]]:
-    seen: dict[str, str] = {}
+def _curves(run: dict[str, Any], store: Store) -> dict[str, Any]:
+    """Return the losses of every training of the run, named for who used it; each training once."""
+    users: dict[str, list[dict[str, Any]]] = {}
     for variant in run["variants"]:
         for key in variant["chain"]:
             if (store.folder(key) / "losses.json").is_file():
-                seen.setdefault(key, variant["method"])
-    return [(name, json.loads((store.folder(key) / "losses.json").read_text())) for key, name in seen.items()]
+                users.setdefault(key, []).append(variant)
+    curves: dict[str, Any] = {}
+    for key, variants in users.items():
+        recipes = list(dict.fromkeys(variant["recipe"] for variant in variants))
+        budgets = {variant["budget"] for variant in variants}
+        name = recipes[0] + (f" and {len(recipes) - 1} more" if len(recipes) > 1 else "")
+        kind = store.record(key)["kind"]
+        if kind == "supernet":
+            name += " super-network"
+        elif len(budgets) == 1 and budgets != {None}:
+            name += f"@{budgets.pop():g}"
+        same = sum(other == name or other.startswith(f"{name} (") for other in curves)
+        curves[f"{name} ({same + 1})" if same else name] = json.loads((store.folder(key) / "losses.json").read_text())
+    return curves
 
 
-def _search(run: dict[str, Any], store: Store) -> list[dict[str, Any]] | None:
-    for variant in run["variants"]:
-        for key in variant["chain"]:
-            path: Path = store.folder(key) / "records.json"
-            if path.is_file():
-                records = json.loads(path.read_text())
-                return [
-                    {
-                        "label": f"{sum(width > 0 for width in record['architecture'])} layers",
-                        **{name: record[name] for name in ("parameters", "fitness", "accuracy", "seed")},
-                    }
-                    for record in records
-                ]
-    return None
+def _searches(run: dict[str, Any], store: Store) -> list[dict[str, Any]]:
+    """Return the records of every search of the run, each with its name, its limit, what it spent and its problem.
+
+    Searches have the same `problem` where they have the same super-network and step but for the fields in APART.
+    """
+    problems: dict[str, int] = {}
+    found = []
+    for key in dict.fromkeys(key for variant in run["variants"] for key in variant["chain"]):
+        path: Path = store.folder(key) / "records.json"
+        if not path.is_file():
+            continue
+        record = store.record(key)
+        step = record["step"]
+        settings = ", ".join(f"{name}={value}" for name, value in step.get("options", {}).items())
+        shared = json.dumps([record["parent"], {name: step[name] for name in step if name not in APART}])
+        found.append(
+            {
+                "name": step["searcher"]
+                + (f"({settings})" if settings else "")
+                + (" in stages" if step["staged"] else ""),
+                "problem": problems.setdefault(shared, len(problems)),
+                "limit": step["evaluations"],
+                "evaluations": record["result"]["evaluations"],
+                **json.loads(path.read_text()),
+            }
+        )
+    return found

@@ -10,6 +10,7 @@ from reports.columns import SUMMARY, Column, filled, task_columns
 from reports.machine import csv_text, json_text
 from reports.notes import TASK_NOTE, headline, marks, notes
 from reports.pareto import front_mask
+from reports.search_summary import sentences
 from reports.terminal import Cell, Head, Line, fit, grid
 from reports.variants import Facts, Row, dense_row, failure, is_dense, name, number, ran
 
@@ -17,7 +18,7 @@ __all__ = ["csv_text", "json_text", "markdown", "rich_table"]
 
 
 def rich_table(rows: Sequence[Row], facts: Facts) -> RenderableType:
-    """Summary, per-task scores and footnotes, fitted to the width of the console that prints them."""
+    """Summary, per-task scores, footnotes and what was searched, fitted to the width of the console that prints them."""
     return FittedTables(rows, facts)
 
 
@@ -36,6 +37,11 @@ class FittedTables:
         if columns:
             yield Text()
             yield from self.tasks(columns, options.max_width)
+        told = sentences(self.facts)
+        if told:
+            yield Text()
+        for words in told:
+            yield Text(words, style="dim")
 
     def summary(self, width: int) -> Iterator[Text]:
         """The summary table, what was left out of it, and its footnotes."""
@@ -94,7 +100,7 @@ def colour(row: Row, column: Column) -> str:
 
 
 def markdown(rows: Sequence[Row], facts: Facts) -> str:
-    """Summary and per-task tables with their footnotes, for a README or a pull request."""
+    """Summary and per-task tables with their footnotes, and what was searched, for a README or a pull request."""
     dense, stars = dense_row(rows), front_mask(rows, "bytes_on_disk")
     remarks = [marks(row, star) if ran(row) else failure(row) for row, star in zip(rows, stars, strict=True)]
     parts = [escaped(headline(facts)), pipe_table(rows, filled(SUMMARY, rows), dense, remarks)]
@@ -102,6 +108,9 @@ def markdown(rows: Sequence[Row], facts: Facts) -> str:
     columns = filled(task_columns(facts), rows)
     if columns:
         parts += [pipe_table(rows, columns, dense, None), escaped(TASK_NOTE)]
+    told = sentences(facts)
+    if told:
+        parts.append("\n".join(f"- {escaped(words)}" for words in told))
     return "\n\n".join(parts) + "\n"
 
 

@@ -4,6 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from test_reports_search import searched
 
 from reports.charts import pareto
 from reports.html import page
@@ -16,11 +17,8 @@ FACTS = {
     "limit": 40,
     "environment": {"cpu": "one </script><script>document.title='trapped'</script>"},
     "command": "harness run && echo $HOME",
-    "loss_curves": {"nas@0.5": [[0, 3.0], [1, 2.0]]},
-    "search": [
-        {"label": "a", "parameters": 5e8, "fitness": 1.0, "accuracy": 0.4, "seed": True},
-        {"label": "b", "parameters": 6e8, "fitness": 2.0, "accuracy": None, "seed": False},
-    ],
+    "loss_curves": {"nas@0.5": [[0, 512, 3.0, "full"], [1, 1024, 2.0, "sub"]]},
+    "searches": [searched(TRAP, seed) for seed in range(3)],
 }
 
 
@@ -150,7 +148,7 @@ def test_both_charts_draw_every_measured_variant_and_a_front(opened):
         assert count(driver, f"{chart} .scatterlayer .point") == MEASURED
         assert count(driver, f"{chart} .scatterlayer .js-line") == 1
         assert count(driver, f"{chart} .errorbar") == MEASURED
-    assert count(driver, ".chart") == 5  # two fronts, losses, fitness, accuracy
+    assert count(driver, ".chart") == 10  # two fronts, losses, seven of the search
 
 
 @pytest.mark.browser

@@ -217,11 +217,11 @@ def test_fitness_means_over_tasks_not_over_items():
     assert merged([total, total])["a"]["n"] == 6
 
 
-def test_choice_loss_is_the_cross_entropy_of_the_answer():
+def test_choice_error_is_how_often_a_draw_from_the_choices_errs():
     values = np.array([-3.0, -1.0, -2.0])
-    expected = -np.log(np.exp(-1.0) / np.exp(values).sum())
+    expected = 1 - np.exp(-1.0) / np.exp(values).sum()
     found = tally([Item("a", (0, 1, 2), np.ones(3), 1)], values)
-    assert found["a"]["choice_loss"] == pytest.approx(expected)
+    assert found["a"]["choice_error"] == pytest.approx(expected)
     assert found["a"]["answer_loss"] == 1.0
 
 

@@ -285,7 +285,7 @@ def test_a_task_beside_the_suite_is_reported_and_searched(tmp_path, tiny):
     assert [row["question"] for row in task.eval_docs] == ["Is 4 even?", "Is 5 even?"]
     assert prompt(task, 1).count("Q: ") == 2
     model, tokenizer = tiny
-    found = load_items((search,), (spec,), tokenizer, model, tmp_path / "search", limit=9, seed=0)
+    found = load_items((search,), (spec,), tokenizer, model, tmp_path / "search", limit=9, held_out=0, seed=0)
     assert len(found.items) == 3
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from harness.nas.population import Judge
     from harness.nas.supernet import Elastic
 
+ITEMS = frozenset({"choice_error", "answer_loss", "accuracy"})
 STAGES = (1 / 16, 1 / 4, 1.0)  # shares of the search set at which its chunks end
 
 
@@ -27,6 +29,7 @@ class Chunk:
     batches: list[Any]
     count: int
     total: Callable[[np.ndarray], Tally]
+    measures: frozenset[str]
     judge: Judge | None = None  # None: log-likelihoods
 
     @property
@@ -50,9 +53,10 @@ class Questions:
     requests: list[Any]
     items: list[Item]
 
-    def chunk(self, chosen: Sequence[Item], model: Any) -> Chunk:
-        """Return some of the items, packed on their own."""
+    def chunk(self, chosen: Sequence[Item], model: Any, *, taught: bool = False) -> Chunk:
+        """Return some of the items, packed on their own; `taught` compares predictions with those of `model` as it is now."""
         from harness.evaluation.batches import pack
+        from harness.nas.divergence import Divergence
         from harness.nas.population import longest_chain
 
         requests: list[Any] = []
@@ -60,9 +64,17 @@ class Questions:
         for item in chosen:
             places = tuple(range(len(requests), len(requests) + len(item.requests)))
             requests += [self.requests[index] for index in item.requests]
-            renumbered.append(Item(item.task, places, item.lengths, item.answer))
+            renumbered.append(replace(item, requests=places))
         batches = pack(requests, chain=longest_chain(model))
-        return Chunk(batches, len(requests), lambda likelihoods: tally(renumbered, likelihoods))
+        if not taught:
+            return Chunk(batches, len(requests), lambda likelihoods: tally(renumbered, likelihoods), ITEMS)
+        judge = Divergence(model, batches)
+        total = partial(_taught, renumbered)
+        return Chunk(batches, len(requests), total, ITEMS | {"answer_kl"}, judge)
+
+
+def _taught(items: Sequence[Item], sums: np.ndarray) -> Tally:
+    return tally(items, sums[:, 0], sums[:, 1])
 
 
 def stages(items: Sequence[Item], ends: Sequence[float] = STAGES) -> list[list[Item]]:
@@ -145,7 +157,9 @@ def _add(side: Questions, name: str, task: Any, chosen: list[int], lm: Any) -> N
         )
         answer = task.doc_to_text(document) if task.multiple_input else task.doc_to_target(document)
         answer = texts.index(answer) if isinstance(answer, str) and not answer.isdigit() else int(answer)
-        side.items.append(Item(name, tuple(places), np.array([len(text) for text in texts], dtype=float), answer))
+        lengths = np.array([len(text) for text in texts], dtype=float)
+        tokens = sum(len(side.requests[place].continuation) for place in places)
+        side.items.append(Item(name, tuple(places), lengths, answer, tokens))
 
 
 def _request(lm: Any, arguments: tuple[str, str]) -> Any:

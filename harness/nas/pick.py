@@ -21,7 +21,7 @@ WINDOW = 0.08  # share of the dense parameters around the budget from which fina
 
 class Pick(Step):
     """Bring the best candidates near the budget to it exactly, with the controls beside them, score them on the search set
-    and on items that the search did not see, extract the best over both. One search serves any number of budgets."""
+    and on what the search did not see, extract the best over both. One search serves any number of budgets."""
 
     KIND = "pick"
     VERSION: ClassVar[int] = 3  # 3: spaces; held-out items have a say
@@ -47,7 +47,7 @@ class Pick(Step):
         candidates = finalists(space, found, target, self.finalists)
         objective = self.search.objective
         tallies: dict[Architecture, list[Any]] = {name: [] for name in candidates}
-        parts = [*chunks, held_out] if held_out is not None else list(chunks)
+        parts = [*chunks, *(part for part in held_out if self.search.objective in part.measures)]
         with Elastic(model) as elastic:
             for number, part in enumerate(parts):
                 with progress.within(number / len(parts), (number + 1) / len(parts)):
@@ -56,15 +56,15 @@ class Pick(Step):
                         tallies[architecture].append(tally)
         records: list[dict[str, Any]] = []
         for architecture, origin in candidates.items():
-            mine, spare = tallies[architecture][: len(chunks)], tallies[architecture][len(chunks) :]
-            both = [*mine, *spare] if objective in next(iter(merged(spare).values()), {}) else mine
+            both = tallies[architecture]
+            mine, spare = both[: len(chunks)], both[len(chunks) :]
             records.append(
                 {
                     "architecture": architecture.plain(),
                     "origin": origin,
                     "parameters": space.body.parameters(architecture),
                     "fitness": fitness(merged(mine), objective),
-                    "held_out": fitness(merged(spare), objective) if len(both) > len(mine) else None,
+                    "held_out": fitness(merged(spare), objective) if spare else None,
                     "final": fitness(merged(both), objective),
                 }
             )

@@ -113,9 +113,9 @@ def score_population(
     memory: int = MEMORY,
     judge: Judge | None = None,
 ) -> Iterator[tuple[Architecture, Tensor]]:
-    """Yield (architecture, sums (count,) float64) of each distinct candidate as it is done, in trie order.
+    """Yield (architecture, sums (count, ...) float64) of each distinct candidate as it is done, in trie order.
 
-    The sums are log-likelihoods, or what `judge` makes of the last hidden states.
+    The sums over a request's tokens are log-likelihoods (count,), or what `judge` makes of the last hidden states.
 
     The numbers are those of each candidate alone, to the bit. Where `memory` holds the states of a part of the items only,
     parts follow each other and candidates are done in the last one.
@@ -123,11 +123,12 @@ def score_population(
     plan = visits(architectures)
     model = elastic.model
     parts = spans(plan, batches, _bytes_per_token(model), memory)
-    totals = {visit.architecture: torch.zeros(count, dtype=torch.float64) for visit in plan}
+    totals: dict[Architecture, Tensor] = {}
     for number, part in enumerate(parts):
         for architecture, found in _walk(elastic, part, plan, judge or likelihoods):
             for batch, chosen in found:
-                totals[architecture].index_add_(0, batch.owners, chosen)
+                sums = totals.setdefault(architecture, torch.zeros(count, *chosen.shape[1:], dtype=torch.float64))
+                sums.index_add_(0, batch.owners, chosen)
             if number == len(parts) - 1:
                 yield architecture, totals.pop(architecture)
 

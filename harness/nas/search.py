@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from harness.nas.searchers.catalogue import searcher
 from harness.nas.space import CostKind, Space
 from harness.nas.spaces import axes
-from harness.nas.tally import TEXT, Objective
+from harness.nas.tally import TAUGHT, TEXT, Objective
 from harness.spec import CalibrationSpec, Cost, Step, TaskSpec, Work
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Search(Step):
     """Minimise (`objective`, `cost`) over the sub-networks of `space` whose sizes lie between `lowest` and `highest`.
 
     `evaluations` counts passes of one candidate over the whole search set. The objective is a mean over search tasks, over
-    `only` where it is not empty, or over calibration text. The same seeds ask for the same candidates and scored ones are
+    `only` where it is not empty, or over text. The same seeds ask for the same candidates and scored ones are
     read back, so a killed search goes on where it stopped.
     """
 
@@ -34,13 +34,13 @@ class Search(Step):
     VERSION: ClassVar[int] = 3  # 3: spaces, searchers, costs and stages
     tasks: tuple[TaskSpec, ...]
     report_tasks: tuple[TaskSpec, ...]
-    calibration: CalibrationSpec
+    text: CalibrationSpec  # for objectives over text: the first half is searched on, the second held out
     evaluations: Annotated[int, Field(gt=0)]
     items: Annotated[int, Field(gt=0)]  # of each search task
     space: str = "fine"
     searcher: str = "linas"
     options: dict[str, Any] = Field(default_factory=dict)  # of the searcher
-    objective: Objective = "choice_loss"
+    objective: Objective = "kl"
     cost_kind: CostKind = "parameters"
     lowest: Annotated[float, Field(ge=0, lt=1)] = 0.6
     highest: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -59,7 +59,7 @@ class Search(Step):
         return f"search by {self.searcher}, {self.evaluations} evaluations"
 
     def cost(self) -> Cost:
-        tokens = self.calibration.tokens if self.objective in TEXT else self.items * len(self.tasks) * TOKENS_PER_ITEM
+        tokens = self.text.tokens / 2 if self.objective in TEXT else self.items * len(self.tasks) * TOKENS_PER_ITEM
         return Cost(forward_tokens=0.8 * self.evaluations * tokens, seconds=12)
 
     def run(self, work: Work) -> None:
@@ -96,24 +96,26 @@ class Search(Step):
         (work.draft / "records.json").write_text(json.dumps(facts))
         work.result |= {"evaluations": oracle.spent, "candidates": len(records)}
 
-    def _check(self, oracle: Oracle, held_out: Chunk | None, records: list[dict[str, Any]]) -> None:
-        """Score the front and an even sample of the others on items that the search did not see."""
+    def _check(self, oracle: Oracle, held_out: list[Chunk], records: list[dict[str, Any]]) -> None:
+        """Score the front and an even sample of the others on items and text that the search did not see."""
         from harness import progress
         from harness.nas.searchers.fronts import front
         from harness.nas.tally import mean
 
         known, values = oracle.objectives()
-        if held_out is None or not known:
+        if not known:
             return
         best = set(np.flatnonzero(front(values)).tolist())
         others = [index for index in np.argsort(values[:, 1], kind="stable").tolist() if index not in best]
         spread = others[:: max(1, len(others) // CHECKED)]
         chosen = [known[index].architecture for index in sorted(best | set(spread))]
         by_name = {json.dumps(record["architecture"]): record for record in records}
-        for index, (one, total) in enumerate(held_out.score(oracle.elastic, chosen)):
-            found = {name: mean(total, name) for name in ("choice_loss", "accuracy")}
-            by_name[json.dumps(one.plain())]["held_out"] = found
-            progress.report((index + 1) / len(chosen), f"held-out items {index + 1}/{len(chosen)}")
+        for part in held_out:
+            for index, (one, total) in enumerate(part.score(oracle.elastic, chosen)):
+                measures = next(iter(total.values())).keys() - {"n"}
+                found = by_name[json.dumps(one.plain())].setdefault("held_out", {})
+                found |= {name: mean(total, name) for name in sorted(measures)}
+                progress.report((index + 1) / len(chosen), f"held-out items {index + 1}/{len(chosen)}")
 
 
 def _plain(candidate: Candidate, oracle: Oracle) -> dict[str, Any]:
@@ -148,8 +150,8 @@ def load(work: Work, name: str) -> tuple[Any, Any, Space]:
     return model, tokenizer, Space(body(model, ranking), axes(name))
 
 
-def prepare(work: Work, step: Search) -> tuple[Any, Space, list[Chunk], Chunk | None]:
-    """Return the super-network, its space, the search set in chunks, and held-out items; None where no task has any."""
+def prepare(work: Work, step: Search) -> tuple[Any, Space, list[Chunk], list[Chunk]]:
+    """Return the super-network, its space, the search set in chunks, and held-out items and text, as far as there are any."""
     from dataclasses import replace
 
     from harness.data import tasks as data
@@ -162,15 +164,22 @@ def prepare(work: Work, step: Search) -> tuple[Any, Space, list[Chunk], Chunk | 
     wanted = tuple(spec for spec in step.tasks if not step.only or spec.name in step.only)
     if step.only and len(wanted) < len(step.only):
         raise ValueError(f"only={list(step.only)} names no search task of {[spec.name for spec in step.tasks]}")
-    if step.objective in TEXT and not any(map(data.searchable, wanted)):
-        return model, space, chunks(model, draw(step.calibration, tokenizer).tokens, step.objective), None
+    searched: list[Chunk] = []
+    spare: list[Chunk] = []
+    if step.objective in TEXT:
+        windows = draw(step.text, tokenizer).tokens
+        half = len(windows) // 2
+        searched = chunks(model, windows[:half], step.objective)
+        spare = chunks(model, windows[half:], step.objective, ends=(1.0,))
+        if not any(map(data.searchable, wanted)):
+            return model, space, searched, spare
     mine, others = load_items(
         wanted, step.report_tasks, tokenizer, model, work.scratch, limit=step.items, held_out=step.items, seed=step.seed
     )
-    spare = others.chunk(others.items, model) if others.items else None
-    if step.objective in TEXT:
-        return model, space, chunks(model, draw(step.calibration, tokenizer).tokens, step.objective), spare
-    return model, space, [mine.chunk(part, model) for part in stages(mine.items)], spare
+    taught = step.objective in TAUGHT and step.objective not in TEXT
+    if others.items:
+        spare.append(others.chunk(others.items, model, taught=taught))
+    return model, space, searched or [mine.chunk(part, model, taught=taught) for part in stages(mine.items)], spare
 
 
 def _stopwatch(elastic: Any, space: Space) -> Any:

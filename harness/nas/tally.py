@@ -8,8 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-Objective = Literal["choice_loss", "answer_loss", "accuracy", "kl", "perplexity"]
+Objective = Literal["choice_error", "answer_loss", "accuracy", "answer_kl", "kl", "perplexity"]
 TEXT = ("kl", "perplexity")  # objectives over calibration text instead of items
+TAUGHT = ("kl", "answer_kl")  # objectives that need the predictions of the whole network
 Tally = dict[str, dict[str, float]]  # task -> {"n": items or tokens, measure: sum over them}
 
 
@@ -21,13 +22,16 @@ class Item:
     requests: tuple[int, ...]
     lengths: np.ndarray  # (choices,)
     answer: int
+    tokens: int = 1  # of all choices
 
 
-def tally(items: Iterable[Item], likelihoods: np.ndarray) -> Tally:
-    """Return the sums of items whose requests have these log-likelihoods (requests,).
+def tally(items: Iterable[Item], likelihoods: np.ndarray, divergences: np.ndarray | None = None) -> Tally:
+    """Return the sums of items whose requests have these log-likelihoods (requests,), and divergences (requests,) if known.
 
-    choice_loss: -log softmax over the choices' log-likelihoods per character, scaled by the mean length;
-    answer_loss: -log-likelihood per character of the right answer; accuracy: 1 where it is the most likely per character.
+    choice_error: 1 - the right answer's share in a softmax over log-likelihoods per character, scaled by the mean length: how
+    often a draw from it would err (its log, the cross-entropy, follows a few overconfident items and ranks worse than size);
+    answer_loss: -log-likelihood per character of the right answer; accuracy: 1 where it is the most likely per character;
+    answer_kl: divergence from the whole network's predictions, a mean over the tokens of all choices.
     """
     found: Tally = {}
     for item in items:
@@ -35,10 +39,12 @@ def tally(items: Iterable[Item], likelihoods: np.ndarray) -> Tally:
         scaled = each * item.lengths.mean()
         measures = {
             "n": 1.0,
-            "choice_loss": float(np.logaddexp.reduce(scaled) - scaled[item.answer]),
+            "choice_error": float(1 - np.exp(scaled[item.answer] - np.logaddexp.reduce(scaled))),
             "answer_loss": -float(each[item.answer]),
             "accuracy": float(np.argmax(each) == item.answer),
         }
+        if divergences is not None:
+            measures["answer_kl"] = float(divergences[list(item.requests)].sum()) / item.tokens
         found[item.task] = added(found.get(item.task, {}), measures)
     return found
 

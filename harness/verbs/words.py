@@ -48,3 +48,10 @@ def number(text: str, *, key: str) -> float:
         return float(text)
     except ValueError:
         raise ValueError(f"{key} must be a number, not {text}") from None
+
+
+def count(text: str, *, key: str) -> int:
+    """Return the whole number above 0 that was written; ValueError when it is none."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{key} must be a whole number above 0, not {text}")
+    return int(text)
