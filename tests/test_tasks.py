@@ -286,7 +286,7 @@ def test_a_task_beside_the_suite_is_reported_and_searched(tmp_path, tiny):
     assert prompt(task, 1).count("Q: ") == 2
     model, tokenizer = tiny
     found = load_items((search,), (spec,), tokenizer, model, tmp_path / "search", limit=9, held_out=0, seed=0)
-    assert len(found.items) == 3
+    assert len(found[0].items) == 3
 
 
 def test_a_task_beside_the_suite_may_include_and_name_functions(tmp_path):
