@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.nas.oracle import Candidate, Oracle
 
 TOKENS_PER_ITEM = 60
-CHECKED = 24  # candidates scored on held-out items beside the front
+CHECKED = 1 / 8  # of the evaluations, candidates scored on held-out items beside the front
 
 
 class Search(Step):
@@ -107,7 +107,7 @@ class Search(Step):
             return
         best = set(np.flatnonzero(front(values)).tolist())
         others = [index for index in np.argsort(values[:, 1], kind="stable").tolist() if index not in best]
-        spread = others[:: max(1, len(others) // CHECKED)]
+        spread = others[:: max(1, len(others) // max(1, round(CHECKED * self.evaluations)))]
         chosen = [known[index].architecture for index in sorted(best | set(spread))]
         by_name = {json.dumps(record["architecture"]): record for record in records}
         for part in held_out:
