@@ -214,3 +214,14 @@ def test_a_wrong_space_names_the_nearest():
 
 def test_bit_sets_round_trip():
     assert bits("b") == [0, 1, 3]
+
+
+def test_snapping_leaves_whole_layers_whole_where_the_others_suffice(fine):
+    blocks = list(fine.full().blocks)
+    for layer in (2, 3):
+        blocks[layer] = blocks[layer]._replace(width=80)
+    before = Architecture(64, tuple(blocks))
+    target = fine.body.parameters(before) * 0.97
+    after = snap(fine.body, before, target)
+    assert abs(fine.body.parameters(after) - target) <= fine.body.unit(0) * fine.body.shapes[0].channel_parameters
+    assert [block.width for block in after.blocks if block.width == 160] == [160] * 4

@@ -46,21 +46,31 @@ def _narrowed(body: Body, inner: Iterable[int], target: float) -> Architecture:
 
 
 def snap(body: Body, architecture: Architecture, target: float) -> Architecture:
-    """Return the architecture with its widths moved together towards whole or least, then unit by unit, to `target`."""
+    """Return the architecture with its widths moved together towards whole or least, then unit by unit, to `target`.
+
+    Layers that are whole stay whole where the others can do it alone: a search kept them for a reason.
+    """
+    movable = [layer for layer, block in enumerate(architecture.blocks) if block.width and not block.channels]
+    cut = [layer for layer in movable if architecture.blocks[layer].width < body.shapes[layer].width]
+    best = _moved(body, architecture, target, cut)
+    enough = body.unit(0) * body.shapes[0].channel_parameters
+    return best if abs(body.parameters(best) - target) <= enough else _moved(body, architecture, target, movable)
+
+
+def _moved(body: Body, architecture: Architecture, target: float, layers: list[int]) -> Architecture:
+    """Return the architecture with the widths of `layers` moved by one share of their way, then unit by unit, to `target`."""
 
     def scaled(shrink: float) -> Architecture:
-        move = (
-            1 - 2 * shrink
-        )  # 1: all whole, 0: as they are, -1: least; bisect wants counts that fall with its argument
-        blocks = []
-        for layer, block in enumerate(architecture.blocks):
-            goal = block.width + move * (body.shapes[layer].width - block.width if move > 0 else block.width)
-            moved = block.width and not block.channels
-            blocks.append(block._replace(width=_rounded(body, layer, goal)) if moved else block)
+        move = 1 - 2 * shrink  # 1: whole, 0: as they are, -1: least; bisect wants counts that fall with its argument
+        blocks = list(architecture.blocks)
+        for layer in layers:
+            width = blocks[layer].width
+            goal = width + move * (body.shapes[layer].width - width if move > 0 else width)
+            blocks[layer] = blocks[layer]._replace(width=_rounded(body, layer, goal))
         return architecture._replace(blocks=tuple(blocks))
 
     best = scaled(bisect(lambda shrink: body.parameters(scaled(shrink)), target))
-    return nudged(body, best, target, range(len(body.shapes)))
+    return nudged(body, best, target, layers)
 
 
 def nudged(body: Body, architecture: Architecture, target: float, layers: Iterable[int]) -> Architecture:

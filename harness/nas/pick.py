@@ -24,7 +24,7 @@ class Pick(Step):
     and on what the search did not see, extract the best over both. One search serves any number of budgets."""
 
     KIND = "pick"
-    VERSION: ClassVar[int] = 3  # 3: spaces; held-out items have a say
+    VERSION: ClassVar[int] = 4  # 4: whole layers stay whole on the way to the budget
     budget: Annotated[float, Field(gt=0, le=1)]
     search: Search
     finalists: Annotated[int, Field(gt=0)] = 6
