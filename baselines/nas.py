@@ -44,7 +44,7 @@ class NAS(Method):
     distill: Annotated[float, Field(ge=0, le=1)] = 0.7
     teacher: Teacher = "inplace"
     adapter: Adapter = "full"
-    searcher: str = "linas"
+    searcher: str = "evolution"
     options: dict[str, Any] = Field(default_factory=dict)
     evaluations: Annotated[int, Field(gt=0)] = 120
     search_items: Annotated[int, Field(gt=0)] = 32

@@ -31,14 +31,14 @@ class Search(Step):
     """
 
     KIND = "search"
-    VERSION: ClassVar[int] = 3  # 3: spaces, searchers, costs and stages
+    VERSION: ClassVar[int] = 4  # 3: spaces, searchers, costs and stages; 4: seeds at round sizes
     tasks: tuple[TaskSpec, ...]
     report_tasks: tuple[TaskSpec, ...]
     text: CalibrationSpec  # for objectives over text: the first half is searched on, the second held out
     evaluations: Annotated[int, Field(gt=0)]
     items: Annotated[int, Field(gt=0)]  # of each search task
     space: str = "fine"
-    searcher: str = "linas"
+    searcher: str = "evolution"
     options: dict[str, Any] = Field(default_factory=dict)  # of the searcher
     objective: Objective = "kl"
     cost_kind: CostKind = "parameters"

@@ -14,7 +14,8 @@ from harness.nas.axes import Axis, Draft
 from harness.nas.controls import middle, shallow, uniform
 
 CostKind = Literal["parameters", "bytes", "flops", "latency"]
-SEED_SIZES = 5  # sizes at which controls are among the seeds
+SEED_SIZES = (0.6, 0.7, 0.8, 0.9)  # shares of the dense parameters at which controls are among the seeds
+BELOW = 0.01  # of the dense parameters, that a control is made smaller before its genome is brought up to the size
 REPAIRS = 12  # moves per gene that a repair may try
 
 
@@ -114,11 +115,13 @@ class Space:
 
     def seeds(self) -> np.ndarray:
         """Return genomes (seeds, genes): the whole, the smallest, and at several sizes `uniform`, `middle` and layers dropped."""
-        whole, lowest = self._tops.copy(), self.encode(self.smallest())
-        least = max(self.lowest, self.sizes(lowest[None])[0])
-        rows = [whole, lowest]
-        for size in np.linspace(least, self.highest, SEED_SIZES + 1)[:-1]:
-            rows += [self.encode(control(self.body, size * self.body.dense)) for control in (uniform, middle, shallow)]
+        rows = [self._tops.copy(), self.encode(self.smallest())]
+        least = self.sizes(rows[1][None])[0]
+        for size in SEED_SIZES:
+            if max(self.lowest, least) <= size <= self.highest:
+                goal = (size - BELOW) * self.body.dense
+                coarse = np.array([self.encode(control(self.body, goal)) for control in (uniform, middle, shallow)])
+                rows += list(self.repair(coarse, size, np.random.default_rng(0)))  # upwards: what is whole stays whole
         found = np.unique(self.canonical(np.array(rows)), axis=0)
         return found[self.allowed(found)]
 
