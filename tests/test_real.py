@@ -60,14 +60,14 @@ def test_the_embedded_model_is_the_checksummed_one():
 def test_all_methods_and_quantizers_end_in_complete_rows(finished):
     made, _, summary, rows = finished
     assert not summary.failed
-    assert [row["status"] for row in rows] == ["ok"] * len(made.variants) == ["ok"] * 12
+    assert [row["status"] for row in rows] == ["ok"] * len(made.variants) == ["ok"] * 16
 
 
 def test_structured_methods_meet_the_budget_on_the_real_model(finished):
     *_, rows = finished
     assert rows[0]["parameters"] == 134_515_008
     structured = [row for row in rows if row["budget"] and registry.methods()[row["method"]].STRUCTURED]
-    assert len(structured) == 6
+    assert len(structured) == 10
     assert all(abs(row["parameters"] / 134_515_008 - 0.75) <= 0.005 for row in structured)
 
 
