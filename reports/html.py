@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 from reports import charts, search_section, sections, training
 from reports.machine import plain
 from reports.notes import SIMULATED, TASK_NOTE, headline, notes
-from reports.points import AXES, points
+from reports.points import AXES, SIZE, points
 from reports.template import PAGE
 from reports.variants import Facts, Row
 
@@ -28,6 +28,7 @@ def page(rows: Sequence[Row], facts: Facts) -> str:
         summary=sections.summary(rows),
         notes="".join(f"<li>{escape(note.removeprefix(SIMULATED + ': '))}</li>" for note in notes(rows, facts)),
         choices=choices(rows),
+        chosen=chosen(rows),
         tasks=section("Scores by task", sections.tasks(rows, facts), TASK_NOTE),
         cost=section("Cost of compression", sections.cost(rows), "What making each variant took, once."),
         training=chart_section("Loss while training", [key for key in drawn if key.startswith("loss")], training.NOTE),
@@ -51,10 +52,15 @@ def figures(rows: Sequence[Row], facts: Facts) -> dict[str, charts.Figure]:
 def choices(rows: Sequence[Row]) -> str:
     """Radio buttons for the x axis of the second chart; axes nobody measured cannot be chosen."""
     parts = []
-    for i, axis in enumerate(AXES):
-        state = (" checked" if i == 0 else "") + ("" if points(rows, axis) else " disabled")
+    for axis in AXES:
+        state = (" checked" if axis.key == chosen(rows) else "") + ("" if points(rows, axis) else " disabled")
         parts.append(f'<label><input type="radio" name="x" value="{axis.key}"{state}><span>{axis.short}</span></label>')
     return "".join(parts)
+
+
+def chosen(rows: Sequence[Row]) -> str:
+    """The x axis that the second chart begins with: the first that somebody measured and the first chart does not show."""
+    return next((axis.key for axis in AXES if axis is not SIZE and points(rows, axis)), AXES[0].key)
 
 
 def section(title: str, content: str, note: str) -> str:

@@ -174,6 +174,9 @@ def _curves(run: dict[str, Any], store: Store) -> dict[str, Any]:
                 users.setdefault(key, []).append(variant)
     curves: dict[str, Any] = {}
     for key, variants in users.items():
+        losses = json.loads((store.folder(key) / "losses.json").read_text())
+        if not losses:  # a super-network that is searched as it is
+            continue
         recipes = list(dict.fromkeys(variant["recipe"] for variant in variants))
         budgets = {variant["budget"] for variant in variants}
         name = recipes[0] + (f" and {len(recipes) - 1} more" if len(recipes) > 1 else "")
@@ -183,7 +186,7 @@ def _curves(run: dict[str, Any], store: Store) -> dict[str, Any]:
         elif len(budgets) == 1 and budgets != {None}:
             name += f"@{budgets.pop():g}"
         same = sum(other == name or other.startswith(f"{name} (") for other in curves)
-        curves[f"{name} ({same + 1})" if same else name] = json.loads((store.folder(key) / "losses.json").read_text())
+        curves[f"{name} ({same + 1})" if same else name] = losses
     return curves
 
 

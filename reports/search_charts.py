@@ -85,7 +85,7 @@ QUIET = {"color": "var(--quiet)"}
 def fitness_label(search: Search) -> str:
     """What the search minimised, and on what."""
     return f"{WORDS[search['objective']]} on " + (
-        "calibration text" if search["objective"] in ("kl", "perplexity") else "search items"
+        "text" if search["objective"] in ("kl", "perplexity") else "search items"
     )
 
 
@@ -184,7 +184,7 @@ def splits(group: Sequence[Search]) -> Figure | None:
         ]
         traces.append(dots(words, x, y, tone, said, symbol=symbol, size=9 if best else 7))
     words = WORDS[found[0].measure]
-    return with_diagonal(traces, base_layout(f"{words} on search items", f"{words} on held-out items"))
+    return with_diagonal(traces, base_layout(f"{words} where it searched", f"{words} where it did not"))
 
 
 def with_diagonal(traces: list[Figure], layout: Figure) -> Figure | None:

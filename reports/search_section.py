@@ -36,7 +36,7 @@ def figures(searches: Sequence[Search]) -> dict[str, tuple[str, Figure]]:
             "hypervolume": ("Hypervolume by evaluations", search_charts.hypervolumes(group)),
             "predicted": (f"Predicted and measured{_taus(found)}", search_charts.predictions(group)),
             "accuracy": (f"Objective and accuracy{_proxy(found)}", search_charts.accuracies(group)),
-            "splits": (f"Search and held-out items{_gaps(found)}", search_charts.splits(group)),
+            "splits": (f"Seen and held out{_gaps(found)}", search_charts.splits(group)),
             "survivors": ("What the best quarter for its size keeps", survivor_charts.survivors(group)),
             "tasks": (_likes(likes), survivor_charts.tasks(likes) if likes else None),
         }

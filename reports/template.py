@@ -39,7 +39,7 @@ dotted lines are the dense model. Arrows point to better. Click a legend entry t
 <div class="chart" id="chart-size" data-figure="bytes_on_disk"></div></figure>
 <figure class="card"><figcaption>Average and
 <span class="choices" role="radiogroup" aria-label="x axis">$choices</span></figcaption>
-<div class="chart" id="chart-choice" data-figure="decode_ratio"></div></figure>
+<div class="chart" id="chart-choice" data-figure="$chosen"></div></figure>
 </div>
 </section>
 

@@ -200,3 +200,11 @@ def test_dark_mode_turns_page_and_charts_dark(opened):
     dark = [opened(1280, "dark").execute_script(script) for script in (ink, page_colour)]
     assert light == ["rgb(27, 31, 36)", "rgb(247, 248, 250)"]
     assert dark == ["rgb(230, 232, 235)", "rgb(18, 21, 25)"]
+
+
+def test_the_second_chart_begins_with_something_measured():
+    untimed = [{key: value for key, value in row.items() if "ratio" not in key} for row in fabricated()]
+    assert 'id="chart-choice" data-figure="decode_ratio"' in page(fabricated(), FACTS)
+    text = page(untimed, FACTS)
+    assert 'id="chart-choice" data-figure="parameters"' in text
+    assert 'value="parameters" checked' in text

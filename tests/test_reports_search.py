@@ -228,3 +228,15 @@ def test_sentences_tell_every_strategy_and_explain_themselves_once():
     assert "Kendall τ" in told[0]
     assert sum("[95 % intervals" in words for words in told) == 1
     assert sentences({}) == []
+
+
+def test_a_network_that_was_searched_untrained_has_no_curve(tmp_path):
+    from harness.store import Store
+    from reports.rows import _curves
+
+    store = Store(tmp_path)
+    folder = store.folder("a" * 40)
+    folder.mkdir(parents=True)
+    (folder / "losses.json").write_text("[]")
+    variant = {"chain": ["a" * 40], "recipe": "nas", "budget": 0.8}
+    assert _curves({"variants": [variant]}, store) == {}
