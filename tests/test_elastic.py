@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from harness.nas.architecture import Architecture, Block
+from harness.nas.ranking import sort_parts
 from harness.nas.space import Space
 from harness.nas.spaces import SPACES, axes
-from harness.nas.supernet import Elastic, body, extracted, sort_parts
+from harness.nas.supernet import Elastic, body, extracted
 from harness.pruning.anatomy import ATTENTION, MLP
 from harness.pruning.importance import measure
 from harness.recovery.adapters import add_lora, merge_lora

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from harness.models.source import _load, resolve
+from harness.nas.ranking import sort_parts
 from harness.nas.space import Space
 from harness.nas.spaces import SPACES, axes
-from harness.nas.supernet import Elastic, body, extracted, sort_parts
+from harness.nas.supernet import Elastic, body, extracted
 from harness.pruning.anatomy import parameter_count
 from harness.pruning.importance import measure
 

@@ -8,7 +8,8 @@ from transformers import PreTrainedModel
 
 from harness.data.calibration import Calibration
 from harness.nas.architecture import Architecture, Body
-from harness.nas.supernet import body, extracted, sort_parts
+from harness.nas.ranking import sort_parts
+from harness.nas.supernet import body, extracted
 from harness.pruning.anatomy import parameter_count
 from harness.pruning.budget import check_reached
 from harness.pruning.importance import measure

@@ -95,9 +95,10 @@ class Supernet(Step):
         from harness.data.calibration import draw, training_rows
         from harness.models import checkpoint
         from harness.nas.axes import Hidden
+        from harness.nas.ranking import sort_parts
         from harness.nas.space import Space
         from harness.nas.spaces import axes
-        from harness.nas.supernet import body, sort_parts
+        from harness.nas.supernet import body
         from harness.pruning.importance import measure
 
         source = work.checkpoint()
