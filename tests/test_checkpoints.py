@@ -90,6 +90,15 @@ def test_cached_generation_equals_uncached(model, tokens, keeps):
     assert torch.equal(*made)
 
 
+def test_reading_on_from_the_cache_equals_reading_at_once(model, tokens, keeps):
+    """The cache asks its first entry how long it is: layers without attention must not take one."""
+    smaller = extract(model, keeps)
+    with torch.no_grad():
+        begun = smaller(input_ids=tokens[:, :8], use_cache=True)
+        ended = smaller(input_ids=tokens[:, 8:], past_key_values=begun.past_key_values, use_cache=True).logits
+    assert torch.allclose(ended, logits(smaller, tokens)[:, 8:], atol=1e-5)  # the order of float32 sums
+
+
 def test_parameter_counts_follow_from_shapes_alone(model, keeps):
     smaller = extract(model, keeps)
     expected = outside_parameters(smaller) + sum(shape.parameters for shape in layer_shapes(smaller))
