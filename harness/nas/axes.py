@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -113,57 +113,60 @@ class Depth(Axis):
 
 
 @dataclass(frozen=True)
-class Width(Axis):
-    """MLP channels: the first of their ranking, in `shares` of the whole rounded to the body's unit; 0: no MLP."""
+class Counted(Axis):
+    """How many of a layer's parts stay, the first of their ranking: one gene for each layer or for all (`scope`)."""
 
+    PART: ClassVar[str]  # "groups" or "width", of draft and block alike
+    scope: Scope = field(default="layer", kw_only=True)
+
+    def choices(self, body: Body, layer: int) -> np.ndarray:
+        """Return the numbers of parts, ascending; the last is the whole."""
+        raise NotImplementedError
+
+    def tops(self, body: Body) -> list[int]:
+        each = [len(self.choices(body, layer)) - 1 for layer in range(len(body.shapes))]
+        return each if self.scope == "layer" else [min(each)]
+
+    def apply(self, body: Body, genes: np.ndarray, draft: Draft) -> None:
+        counts = getattr(draft, self.PART)
+        for layer in range(len(body.shapes)):
+            gene = genes[:, 0 if self.scope == "network" else layer]
+            counts[:, layer] = np.minimum(counts[:, layer], self.choices(body, layer)[gene])
+
+    def nearest(self, body: Body, architecture: Architecture) -> list[int]:
+        blocks = enumerate(architecture.blocks)
+        wanted = [_closest(self.choices(body, layer), getattr(block, self.PART)) for layer, block in blocks]
+        return wanted if self.scope == "layer" else _mean(wanted, architecture)
+
+    def idle(self, body: Body, draft: Draft) -> np.ndarray | None:
+        if self.scope == "network":
+            return None
+        least = np.array([self.choices(body, layer)[0] for layer in range(len(body.shapes))])
+        return draft.gone() & (least > 0)
+
+
+@dataclass(frozen=True)
+class Width(Counted):
+    """MLP channels: `shares` of the whole rounded to the body's unit; 0: no MLP."""
+
+    PART: ClassVar[str] = "width"
     shares: tuple[float, ...]
-    scope: Scope = "layer"
 
     def choices(self, body: Body, layer: int) -> np.ndarray:
         unit, whole = body.unit(layer), body.shapes[layer].width
         wanted = [whole if share == 1 else round(share * whole / unit) * unit for share in self.shares]
         return np.unique(wanted)
 
-    def tops(self, body: Body) -> list[int]:
-        return _tops(self.scope, [len(self.choices(body, layer)) - 1 for layer in range(len(body.shapes))])
-
-    def apply(self, body: Body, genes: np.ndarray, draft: Draft) -> None:
-        for layer in range(len(body.shapes)):
-            gene = genes[:, 0 if self.scope == "network" else layer]
-            draft.width[:, layer] = np.minimum(draft.width[:, layer], self.choices(body, layer)[gene])
-
-    def nearest(self, body: Body, architecture: Architecture) -> list[int]:
-        wanted = [_closest(self.choices(body, layer), block.width) for layer, block in enumerate(architecture.blocks)]
-        return wanted if self.scope == "layer" else _mean(wanted, architecture)
-
-    def idle(self, body: Body, draft: Draft) -> np.ndarray | None:
-        return draft.gone() & (np.array(self.shares).min() > 0) if self.scope == "layer" else None
-
 
 @dataclass(frozen=True)
-class Groups(Axis):
-    """Key-value groups with their query heads: the first of their ranking, `least` to all; 0: no attention."""
+class Groups(Counted):
+    """Key-value groups with their query heads: `least` to all; 0: no attention."""
 
-    scope: Scope = "layer"
+    PART: ClassVar[str] = "groups"
     least: int = 1
 
     def choices(self, body: Body, layer: int) -> np.ndarray:
         return np.arange(min(self.least, body.shapes[layer].groups), body.shapes[layer].groups + 1)
-
-    def tops(self, body: Body) -> list[int]:
-        return _tops(self.scope, [len(self.choices(body, layer)) - 1 for layer in range(len(body.shapes))])
-
-    def apply(self, body: Body, genes: np.ndarray, draft: Draft) -> None:
-        for layer in range(len(body.shapes)):
-            gene = genes[:, 0 if self.scope == "network" else layer]
-            draft.groups[:, layer] = np.minimum(draft.groups[:, layer], self.choices(body, layer)[gene])
-
-    def nearest(self, body: Body, architecture: Architecture) -> list[int]:
-        wanted = [_closest(self.choices(body, layer), block.groups) for layer, block in enumerate(architecture.blocks)]
-        return wanted if self.scope == "layer" else _mean(wanted, architecture)
-
-    def idle(self, body: Body, draft: Draft) -> np.ndarray | None:
-        return draft.gone() & (self.least > 0) if self.scope == "layer" else None
 
 
 @dataclass(frozen=True)
@@ -202,35 +205,39 @@ class Layers(Axis):
 
 
 @dataclass(frozen=True)
-class Heads(Axis):
-    """Each key-value group with its query heads stays or goes."""
+class Single(Axis):
+    """Each part of a layer stays or goes by itself."""
+
+    COUNT: ClassVar[str]  # "groups" or "width", of shape, draft and block alike
+    SET: ClassVar[str]  # "heads" or "channels", of draft and block
 
     def tops(self, body: Body) -> list[int]:
-        return [1] * sum(shape.groups for shape in body.shapes)
+        return [1] * sum(getattr(shape, self.COUNT) for shape in body.shapes)
 
     def apply(self, body: Body, genes: np.ndarray, draft: Draft) -> None:
-        draft.heads = genes.reshape(len(genes), len(body.shapes), -1).astype(bool)
-        draft.groups = draft.heads.sum(-1)
+        chosen = genes.reshape(len(genes), len(body.shapes), -1).astype(bool)  # (n, layers, parts)
+        setattr(draft, self.SET, chosen)
+        setattr(draft, self.COUNT, chosen.sum(-1))
 
     def nearest(self, body: Body, architecture: Architecture) -> list[int]:
-        counts = [shape.groups for shape in body.shapes]
-        return _chosen([(block.groups, block.heads) for block in architecture.blocks], counts)
+        kept = [(getattr(block, self.COUNT), getattr(block, self.SET)) for block in architecture.blocks]
+        return _chosen(kept, [getattr(shape, self.COUNT) for shape in body.shapes])
 
 
 @dataclass(frozen=True)
-class Neurons(Axis):
+class Heads(Single):
+    """Each key-value group with its query heads stays or goes."""
+
+    COUNT: ClassVar[str] = "groups"
+    SET: ClassVar[str] = "heads"
+
+
+@dataclass(frozen=True)
+class Neurons(Single):
     """Each MLP channel stays or goes."""
 
-    def tops(self, body: Body) -> list[int]:
-        return [1] * sum(shape.width for shape in body.shapes)
-
-    def apply(self, body: Body, genes: np.ndarray, draft: Draft) -> None:
-        draft.channels = genes.reshape(len(genes), len(body.shapes), -1).astype(bool)
-        draft.width = draft.channels.sum(-1)
-
-    def nearest(self, body: Body, architecture: Architecture) -> list[int]:
-        counts = [shape.width for shape in body.shapes]
-        return _chosen([(block.width, block.channels) for block in architecture.blocks], counts)
+    COUNT: ClassVar[str] = "width"
+    SET: ClassVar[str] = "channels"
 
 
 def _chosen(kept: list[tuple[int, str]], counts: list[int]) -> list[int]:
@@ -240,10 +247,6 @@ def _chosen(kept: list[tuple[int, str]], counts: list[int]) -> list[int]:
         places = set(bits(text)) if text else range(number)
         genes += [int(place in places) for place in range(count)]
     return genes
-
-
-def _tops(scope: Scope, each: list[int]) -> list[int]:
-    return each if scope == "layer" else [min(each)]
 
 
 def _closest(choices: np.ndarray, wanted: int) -> int:

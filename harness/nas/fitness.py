@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,11 @@ def _taught(items: Sequence[Item], sums: np.ndarray) -> Tally:
     return tally(items, sums[:, 0], sums[:, 1])
 
 
+def edges(count: int, ends: Sequence[float]) -> list[int]:
+    """Return where parts of `count` things begin and end: each has one at least, as long as there are enough."""
+    return [0, *(max(position + 1, round(end * count)) for position, end in enumerate(ends))]
+
+
 def stages(items: Sequence[Item], ends: Sequence[float] = STAGES) -> list[list[Item]]:
     """Return the items in parts that end at `ends` of each task's items: every part holds every task, where it has enough."""
     parts: list[list[Item]] = [[] for _ in ends]
@@ -84,8 +90,7 @@ def stages(items: Sequence[Item], ends: Sequence[float] = STAGES) -> list[list[I
     for item in items:
         by_task.setdefault(item.task, []).append(item)
     for found in by_task.values():
-        edges = [0, *(max(position + 1, round(end * len(found))) for position, end in enumerate(ends))]
-        for part, start, stop in zip(parts, edges, edges[1:], strict=False):
+        for part, (start, stop) in zip(parts, pairwise(edges(len(found), ends)), strict=True):
             part += found[start:stop]
     return [part for part in parts if part]
 

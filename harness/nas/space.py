@@ -12,6 +12,7 @@ import numpy as np
 from harness.nas.architecture import Architecture, Body
 from harness.nas.axes import Axis, Draft
 from harness.nas.controls import middle, shallow, uniform
+from harness.pruning.budget import TOLERANCE
 
 CostKind = Literal["parameters", "bytes", "flops", "latency"]
 SEED_SIZES = (0.6, 0.7, 0.8, 0.9)  # shares of the dense parameters at which controls are among the seeds
@@ -110,8 +111,7 @@ class Space:
     def allowed(self, genomes: np.ndarray) -> np.ndarray:
         """Return which genomes (n,) lie in the range of sizes."""
         sizes = self.sizes(genomes)
-        slack = 0.005
-        return (sizes >= self.lowest - slack) & (sizes <= self.highest + slack)
+        return (sizes >= self.lowest - TOLERANCE) & (sizes <= self.highest + TOLERANCE)
 
     def seeds(self) -> np.ndarray:
         """Return genomes (seeds, genes): the whole, the smallest, and at several sizes `uniform`, `middle` and layers dropped."""

@@ -14,7 +14,7 @@ SPACES: dict[str, tuple[Axis, ...]] = {
     # every layer for itself: MLP width in eighths or none, key-value groups one by one or no attention
     "fine": (Groups(least=0), Width((0.0, *EIGHTHS))),
     # Klein et al. (arXiv 2405.02267), section 3.1: heads, units and layers, one number of each for the whole network
-    "small": (Depth(), Groups("network"), Width(TWELFTHS, "network")),
+    "small": (Depth(), Groups(scope="network"), Width(TWELFTHS, scope="network")),
     # ... heads and units per layer
     "medium": (Groups(), Width(TWELFTHS)),
     # ... whole layers, one bit each
@@ -22,7 +22,12 @@ SPACES: dict[str, tuple[Axis, ...]] = {
     # ... every head and every unit, one bit each
     "large": (Heads(), Neurons()),
     # Automated Sub-Network Search (arXiv 2410.06479): embedding width, heads, MLP ratio and depth, the same in all layers
-    "joint": (Hidden((0.5, 0.625, 0.75, 0.875, 1.0)), Groups("network"), Width(EIGHTHS[3:], "network"), Depth()),
+    "joint": (
+        Hidden((0.5, 0.625, 0.75, 0.875, 1.0)),
+        Groups(scope="network"),
+        Width(EIGHTHS[3:], scope="network"),
+        Depth(),
+    ),
 }
 
 

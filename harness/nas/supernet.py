@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from harness.models.per_layer import AbsentAttention, AbsentMLP
 from harness.nas.architecture import Architecture, Block, Body, bits
 from harness.pruning.anatomy import layer_shapes, layers, linears, norms, outside_parameters
 from harness.pruning.extraction import Keep, extract
 
 ROWS = {"q_proj": "queries", "k_proj": "keys", "v_proj": "keys", "gate_proj": "width", "up_proj": "width"}
 COLUMNS = {"o_proj": "queries", "down_proj": "width"}
+NO_ATTENTION, NO_MLP = AbsentAttention().forward, AbsentMLP().forward  # what stands in their place in a copy, too
 
 
 class Elastic:
@@ -98,12 +100,12 @@ class _Layer:
             linear.choose(chosen)
         for norm in self.norms:
             norm.hidden = hidden
-        _silence(self.attention, not block.groups, _no_attention)
-        _silence(self.mlp, not block.width, _nothing)
+        _silence(self.attention, not block.groups, NO_ATTENTION)
+        _silence(self.mlp, not block.width, NO_MLP)
 
     def restore(self) -> None:
-        _silence(self.attention, False, _no_attention)
-        _silence(self.mlp, False, _nothing)
+        _silence(self.attention, False, NO_ATTENTION)
+        _silence(self.mlp, False, NO_MLP)
 
 
 class Chosen:
@@ -133,14 +135,6 @@ def _silence(module: nn.Module, silent: bool, forward: Any) -> None:
         module.forward = forward
     elif "forward" in vars(module):
         del module.forward
-
-
-def _no_attention(hidden_states: Tensor, **_: Any) -> tuple[Tensor, None]:
-    return hidden_states.new_zeros(()), None
-
-
-def _nothing(hidden_states: Tensor) -> Tensor:
-    return hidden_states.new_zeros(())
 
 
 class _Linear:

@@ -12,14 +12,13 @@ from transformers import PreTrainedModel
 from harness.evaluation.batches import pack
 from harness.evaluation.trie import Request
 from harness.nas.divergence import Divergence
-from harness.nas.fitness import STAGES, Chunk
+from harness.nas.fitness import STAGES, Chunk, edges
 from harness.nas.tally import Tally
 
 
 def chunks(model: PreTrainedModel, tokens: Tensor, objective: str, ends: Sequence[float] = STAGES) -> list[Chunk]:
     """Return windows `tokens` (samples, length) in nested chunks, scored by "perplexity" or "kl" to `model` as it is now."""
-    edges = [0, *(max(index + 1, round(end * len(tokens))) for index, end in enumerate(ends))]
-    parts = [tokens[start:stop] for start, stop in pairwise(edges)]
+    parts = [tokens[start:stop] for start, stop in pairwise(edges(len(tokens), ends))]
     return [_chunk(model, part, objective) for part in parts if len(part)]
 
 

@@ -6,8 +6,7 @@ import numpy as np
 
 from harness.nas.searchers.archive import Archive
 from harness.nas.searchers.base import Landscape
-
-TOLERANCE = 0.005  # of the dense parameters, around a level
+from harness.pruning.budget import TOLERANCE
 
 
 def best_near(archive: Archive, level: float) -> np.ndarray:

@@ -10,8 +10,9 @@ from pydantic import Field
 from harness.nas.searchers.archive import Archive
 from harness.nas.searchers.base import Ask, Exploration, Landscape, Searcher
 from harness.nas.searchers.knapsack import knapsack
-from harness.nas.searchers.levels import TOLERANCE, at_level, best_near
+from harness.nas.searchers.levels import at_level, best_near
 from harness.nas.searchers.variation import switched
+from harness.pruning.budget import TOLERANCE
 
 LINEARISED = 3  # times that sizes are taken anew around a solution: dropping a layer changes what its width is worth
 
