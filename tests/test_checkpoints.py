@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from families import FAMILIES, SIZES
 
 from harness.models import checkpoint
 from harness.pruning.anatomy import layer_shapes, outside_parameters, parameter_count
 from harness.pruning.extraction import Keep, extract, whole
 from harness.quantizers.int8 import Int8
-from tests.families import FAMILIES, SIZES
 
 MIXED = [
     Keep(0),

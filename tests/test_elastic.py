@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from families import FAMILIES, SIZES
 
 from harness.nas.architecture import Architecture, Block
 from harness.nas.ranking import sort_parts
@@ -14,7 +15,6 @@ from harness.nas.supernet import Elastic, body, extracted
 from harness.pruning.anatomy import ATTENTION, MLP
 from harness.pruning.importance import measure
 from harness.recovery.adapters import add_lora, merge_lora
-from tests.families import FAMILIES, SIZES
 
 TOKENS = torch.arange(40).view(2, 20) + 3
 VIEWS = [name for name in SPACES if name != "large"]  # its single channels are masked, not sliced
