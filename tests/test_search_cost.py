@@ -12,7 +12,7 @@ from harness.measures import searching
 
 WORDS = [
     *("suite=demo", "model=random-llama", "settings.nas.search_items=3", "settings.nas.training_tokens=0"),
-    *("calibration.samples=4", "calibration.length=16", "dtype=float32", "candidates=4", "rounds=1"),
+    *("calibration.samples=4", "calibration.length=16", "dtype=float32", "candidates=4", "rounds=1", "evaluations=20"),
 ]
 
 
@@ -60,6 +60,18 @@ def test_costs_are_those_of_the_passes(told):
         assert told["a_minute"][way] == pytest.approx(60 * 4 / wall)
     assert told["cpu_ratio"] == told["seconds"]["lm-eval"]["cpu"][0] / told["seconds"]["search"]["cpu"][0]
     assert 0 < told["layer_runs"]["shared"] <= told["layer_runs"]["alone"]
+
+
+def test_the_whole_loop_is_timed_and_its_candidates_get_the_scores_that_lm_eval_gives_their_copies(told):
+    loop = told["loop"]
+    assert loop["searcher"] == "evolution"
+    assert loop["evaluations"] == pytest.approx(20, abs=1)
+    assert loop["candidates"] > loop["evaluations"]  # most children leave after a part of the items
+    assert loop["a_minute"] == pytest.approx(60 * loop["candidates"] / loop["wall"])
+    assert loop["ratio"] == pytest.approx(loop["a_minute"] / told["a_minute"]["lm-eval"])
+    assert 1 < loop["checked"] <= 4
+    assert loop["gap"] < 1e-9
+    assert loop["tau"] == pytest.approx(1.0)
 
 
 def test_a_search_that_scores_other_items_is_found_out(tmp_path, monkeypatch, capsys):

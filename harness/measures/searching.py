@@ -27,6 +27,14 @@ class Way:
     wall: list[float] = field(default_factory=list)
     scores: Scores = field(default_factory=dict)
 
+    def once(self, work: Callable[[], Scores]) -> None:
+        """Do the work, keep what it took and found."""
+        gc.collect()
+        cpu, wall = time.process_time(), time.perf_counter()
+        self.scores = work()
+        self.cpu.append(time.process_time() - cpu)
+        self.wall.append(time.perf_counter() - wall)
+
     def a_minute(self, candidates: int) -> float:
         """Return candidates per minute of wall time, of the median pass."""
         return 60 * candidates / median(self.wall)
@@ -38,11 +46,7 @@ def by_turns(ways: Mapping[str, Callable[[], Scores]], *, rounds: int, told: Cal
     for number in range(rounds):
         for name in list(ways)[:: -1 if number % 2 else 1]:
             told(f"round {number + 1}/{rounds}, {name}")
-            gc.collect()
-            cpu, wall = time.process_time(), time.perf_counter()
-            found[name].scores = ways[name]()
-            found[name].cpu.append(time.process_time() - cpu)
-            found[name].wall.append(time.perf_counter() - wall)
+            found[name].once(ways[name])
     return found
 
 

@@ -13,11 +13,14 @@ from harness.verbs.terminal import console
 from harness.verbs.words import count, one_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.nas.plain import Ground
     from harness.nas.search import Search
     from harness.spec import Work
     from harness.store import Store
 
-OWN = {"candidates": "8", "rounds": "2", "format": "table"}
+OWN = {"candidates": "8", "rounds": "2", "evaluations": "40", "format": "table"}
 MEMORY = 1.3  # times the peak of the dense model's own evaluation, that a search should stay below
 PEAKS = {"search": "the search", "ours": "dense, our scorer", "lm-eval": "dense, lm-eval"}
 
@@ -27,12 +30,12 @@ def doctor_search(words: list[str]) -> int:
     numbers round near ties either way."""
     passed, asked = understood(words, OWN)
     form = one_of(asked["format"], ("table", "markdown", "json"), what="format")
-    candidates, rounds = (count(asked[key], key=key) for key in ("candidates", "rounds"))
-    made, store = planned(passed, ["searcher=random"])
+    candidates, rounds, evaluations = (count(asked[key], key=key) for key in ("candidates", "rounds", "evaluations"))
+    made, store = planned(passed, [""])
     _prepare(made, store)
     out = console()
     with out.status("loading items") as status, hushed():
-        found = measure(made, store, candidates=candidates, rounds=rounds, told=status.update)
+        found = measure(made, store, candidates=candidates, rounds=rounds, evaluations=evaluations, told=status.update)
     _show(found, form, f"{made.run.model}, suite {made.run.suite}, {made.run.resolved_dtype}")
     return 1 if made.run.resolved_dtype == "float32" and not found["accuracy"]["equal"] else 0
 
@@ -50,8 +53,10 @@ def _prepare(made: Searches, store: Store) -> None:
         raise ValueError(next(iter(summary.failed.values())))
 
 
-def measure(made: Searches, store: Store, *, candidates: int, rounds: int, told: Any) -> dict[str, Any]:
-    """Return the costs, scores and peaks of both ways as plain values."""
+def measure(
+    made: Searches, store: Store, *, candidates: int, rounds: int, evaluations: int, told: Any
+) -> dict[str, Any]:
+    """Return the costs, scores and peaks of both ways as plain values, and those of a search of so many evaluations."""
     from harness.measures import searching
     from harness.nas import plain
     from harness.nas.population import layer_runs, visits
@@ -75,6 +80,8 @@ def measure(made: Searches, store: Store, *, candidates: int, rounds: int, told:
         told=told,
     )
     ours, theirs = ways["search"], ways["lm-eval"]
+    told(f"a search by {step.searcher}, {evaluations} evaluations")
+    loop = _loop(subject, evaluations, journal, candidates)
     peaks = {}
     for kind in PEAKS:
         told(f"peak memory, {PEAKS[kind]}")
@@ -104,6 +111,37 @@ def measure(made: Searches, store: Store, *, candidates: int, rounds: int, told:
             "headline": searching.tau(ours.scores["accuracy"], theirs.scores["headline"]),
         },
         "peak_bytes": peaks,
+        "loop": loop | {"ratio": loop["a_minute"] / theirs.a_minute(len(networks))},
+    }
+
+
+def _loop(subject: Ground, evaluations: int, journal: Path, candidates: int) -> dict[str, Any]:
+    """Return what a whole search took, and how lm-eval ranks some of the candidates that it scored on everything."""
+    from harness.measures import searching
+    from harness.nas import plain
+
+    found: list[plain.Loop] = []
+
+    def work() -> searching.Scores:
+        found.append(plain.by_loop(subject, evaluations, journal))
+        return found[0].scores
+
+    way = searching.Way()
+    way.once(work)
+    search = found[0]
+    places = np.unique(np.linspace(0, len(search.whole) - 1, min(candidates, len(search.whole))).round().astype(int))
+    theirs = plain.by_lm_eval(subject, [search.whole[index] for index in places])
+    mine = {name: values[places] for name, values in search.scores.items()}
+    return {
+        "searcher": subject.step.searcher,
+        "candidates": search.candidates,
+        "evaluations": search.evaluations,
+        "cpu": way.cpu[0],
+        "wall": way.wall[0],
+        "a_minute": way.a_minute(search.candidates),
+        "checked": len(places),
+        "gap": float(np.abs(mine["accuracy"] - theirs["accuracy"]).max(initial=0.0)),
+        "tau": searching.tau(mine["choice_error"], theirs["choice_error"]) if len(places) > 1 else None,
     }
 
 
@@ -150,7 +188,7 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _sentences(found: dict[str, Any]) -> list[str]:
-    accuracy, tau, peaks, runs = (found[name] for name in ("accuracy", "tau", "peak_bytes", "layer_runs"))
+    accuracy, tau, peaks, runs, loop = (found[name] for name in ("accuracy", "tau", "peak_bytes", "layer_runs", "loop"))
     share = {kind: peaks["search"] / peaks[kind] for kind in ("ours", "lm-eval")}
     verdict = (
         "accuracy per candidate: equal"
@@ -162,6 +200,10 @@ def _sentences(found: dict[str, Any]) -> list[str]:
         f"{verdict}; choice error differs by {found['choice_error_gap']:.1e} at most",
         f"Kendall's tau of both rankings: {ranks} (headline: our accuracy against the acc_norm or acc that lm-eval prints)",
         f"layers run: {runs['shared']} of {runs['alone']}, since candidates that begin alike share their first layers",
+        f"a search by {loop['searcher']}, stages and all: {loop['candidates']} candidates in {loop['wall']:.0f} s for "
+        f"{loop['evaluations']:.0f} evaluations, {loop['a_minute']:.0f} a minute, {loop['ratio']:.1f} times the plain loop's; "
+        f"lm-eval on {loop['checked']} that it scored whole: accuracy differs by {loop['gap']:.4f} at most, "
+        f"tau {'-' if loop['tau'] is None else format(loop['tau'], '.3f')}",
         f"peak memory of a fresh process: {', '.join(f'{label} {peaks[kind] / 1e6:.0f} MB' for kind, label in PEAKS.items())}",
         f"the search peaks at {share['ours']:.2f} of dense by our scorer and {share['lm-eval']:.2f} of dense by lm-eval; "
         f"target {MEMORY}: {'met' if share['ours'] <= MEMORY else 'missed'}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from harness.nas.space import Space
 from harness.nas.supernet import Elastic, extracted
 from harness.nas.tally import Tally, mean, merged, tally
 from harness.spec import Work
+
+if TYPE_CHECKING:
+    from harness.nas.oracle import Oracle
 
 BATCH = 16  # rows of lm-eval's HFLM
 Scores = dict[str, np.ndarray]
@@ -35,6 +38,16 @@ class Ground:
     samples: dict[
         str, list[int]
     ]  # places of the documents by part, ascending: lm-eval numbers its answers wrongly else
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A finished search: how many candidates it asked about, and those beside the seeds that it scored on everything."""
+
+    candidates: int
+    evaluations: float
+    whole: list[Architecture]
+    scores: Scores  # of `whole`
 
 
 def ground(work: Work, step: Search) -> Ground:
@@ -72,24 +85,48 @@ def population(space: Space, count: int, seed: int) -> np.ndarray:
 
 def by_search(subject: Ground, genomes: np.ndarray, place: Path) -> Scores:
     """Score the genomes through the whole of a search's own loop: stages, records on disk, front and hypervolume told."""
-    from harness.nas.oracle import Oracle
-    from harness.nas.records import Records
     from harness.nas.searchers.base import Ask
 
-    place.unlink(missing_ok=True)  # what an earlier pass knows would cost nothing
     with Elastic(subject.model) as elastic:
-        oracle = Oracle(
-            subject.space,
-            subject.chunks,
-            [chunk.weight for chunk in subject.chunks],
-            elastic,
-            Records(place),
-            objective="choice_error",
-            evaluations=len(genomes),
-        )
+        oracle = _oracle(subject, elastic, place, len(genomes))
         oracle.ask(Ask(genomes, seeded=True))
-    tallies = [oracle.records.get(one).tallies for one in architectures(subject.space, genomes)]
-    return _scores([merged([each[index] for index in range(len(subject.chunks))]) for each in tallies])
+    return _known(oracle, architectures(subject.space, genomes))
+
+
+def by_loop(subject: Ground, evaluations: int, place: Path) -> Loop:
+    """Search with the step's own searcher, stages and all, for so many evaluations of the whole set."""
+    from harness.nas.oracle import drive
+    from harness.nas.searchers.catalogue import searcher
+
+    chosen = searcher(subject.step.searcher, subject.step.options)
+    with Elastic(subject.model) as elastic:
+        oracle = _oracle(subject, elastic, place, evaluations)
+        drive(chosen, oracle, np.random.default_rng(subject.step.search_seed))
+    whole = [one.architecture for one in oracle.objectives()[0] if not one.seed]
+    return Loop(len(oracle.candidates), oracle.spent, whole, _known(oracle, whole))
+
+
+def _oracle(subject: Ground, elastic: Elastic, place: Path, evaluations: float) -> Oracle:
+    from harness.nas.oracle import Oracle
+    from harness.nas.records import Records
+
+    place.unlink(missing_ok=True)  # what an earlier pass knows would cost nothing
+    shares = [chunk.weight for chunk in subject.chunks]
+    return Oracle(
+        subject.space,
+        subject.chunks,
+        shares,
+        elastic,
+        Records(place),
+        objective="choice_error",
+        evaluations=evaluations,
+        staged=subject.step.staged,
+    )
+
+
+def _known(oracle: Oracle, candidates: Sequence[Architecture]) -> Scores:
+    tallies = [oracle.records.get(one).tallies for one in candidates]
+    return _scores([merged([each[index] for index in range(len(oracle.chunks))]) for each in tallies])
 
 
 def by_lm_eval(subject: Ground, candidates: Sequence[Architecture]) -> Scores:
