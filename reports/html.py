@@ -8,7 +8,7 @@ from string import Template
 
 from plotly.offline import get_plotlyjs
 
-from reports import charts, search_section, sections, training
+from reports import charts, front_section, method_fronts, search_section, sections, training
 from reports.machine import plain
 from reports.notes import SIMULATED, TASK_NOTE, headline, notes
 from reports.points import AXES, SIZE, points
@@ -30,6 +30,7 @@ def page(rows: Sequence[Row], facts: Facts) -> str:
         choices=choices(rows),
         chosen=chosen(rows),
         tasks=section("Scores by task", sections.tasks(rows, facts), TASK_NOTE),
+        fronts=section("Hypervolume by method", front_section.content(facts), method_fronts.NOTE),
         cost=section("Cost of compression", sections.cost(rows), "What making each variant took, once."),
         training=chart_section("Loss while training", [key for key in drawn if key.startswith("loss")], training.NOTE),
         search=section("Architecture search", search_section.content(facts, searched), ""),

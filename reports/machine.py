@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from reports import search_summary
+from reports import method_fronts, search_summary
 from reports.variants import Facts, Row
 
 FIRST = (
@@ -76,5 +76,7 @@ def json_text(rows: Sequence[Row], facts: Facts) -> str:
     """`{"facts": …, "rows": […]}`; every row has every key, null where nothing was measured; searches as their numbers."""
     order = keys(rows, [entry["name"] for entry in facts.get("tasks") or []])
     searched = {"searches": search_summary.plain(facts["searches"])} if facts.get("searches") else {}
+    if facts.get("method_fronts"):
+        searched["method_fronts"] = method_fronts.plain(facts["method_fronts"])
     content = {"facts": plain(facts | searched), "rows": [{key: plain(row.get(key)) for key in order} for row in rows]}
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 
-from harness.evaluation.items import is_loss, scores, value
-from harness.evaluation.statistics import bootstrap_means, interval
+from harness.evaluation.items import scores
 from harness.store import Store
+from reports.averages import add_averages
+from reports.method_fronts import method_fronts
 from reports.variants import Facts, Row
 
 MADE = ("compress", "supernet", "search", "pick", "recover", "refit", "quantize")  # steps that are a variant's price
@@ -26,15 +26,17 @@ APART = (
 SPEEDS = {"prefill_b1": "prefill_ratio", "decode_b1": "decode_ratio"}
 
 
-def rows(run: dict[str, Any], store: Store) -> list[Row]:
-    """Return the run's rows, dense first; a variant without its checkpoint or scores has a status and a reason."""
+def read(run: dict[str, Any], store: Store) -> tuple[list[Row], Facts]:
+    """Return the run's rows, dense first, and what a report says about it as a whole.
+
+    A variant without its checkpoint or scores has a status and a reason.
+    """
     found = [_row(variant, run, store) for variant in run["variants"]]
-    _averages(found, run, store)
-    return found
+    draws = add_averages(found, [_items(variant, store) for variant in run["variants"]], run["metrics"])
+    return found, _facts(run, store) | {"method_fronts": method_fronts(found, draws) if draws is not None else []}
 
 
-def facts(run: dict[str, Any], store: Store) -> Facts:
-    """Return what a report says about the run as a whole."""
+def _facts(run: dict[str, Any], store: Store) -> Facts:
     config = run["config"]
     return {
         "model": config["model"],
@@ -112,39 +114,6 @@ def _speed(result: dict[str, Any]) -> Row:
         row[f"{kind}.tokens_per_second"] = found["tokens_per_second"]
         row[f"{kind}.p_value"] = found["p_value"]
     return row
-
-
-def _averages(found: list[Row], run: dict[str, Any], store: Store) -> None:
-    """Add the mean over tasks of their headline metrics and its paired difference to dense, with bootstrap intervals."""
-    tasks = {name: metric for name, metric in run["metrics"].items() if not is_loss(metric)}
-    scored = [
-        (row, items) for row, variant in zip(found, run["variants"], strict=True) if (items := _items(variant, store))
-    ]
-    if not tasks or not scored:
-        return
-    for row, _ in scored:
-        row["average_metric"] = ", ".join(f"{name} {metric}" for name, metric in tasks.items())
-    draws = np.zeros((0, 0))
-    for seed, (name, metric) in enumerate(tasks.items()):
-        table = [[item for item in items if item["task"] == name] for _, items in scored]
-        first = [item["item"] for item in table[0]]
-        if any([item["item"] for item in rows_] != first for rows_ in table):
-            raise ValueError(f"{name}: the variants were scored on different items and cannot be compared")
-        values = np.array([[value(item, metric) for item in rows_] for rows_ in table])
-        # a seed a task: the same weights for tasks of equal size would tie what is independent
-        sample = bootstrap_means(values, np.array([item["cluster"] for item in table[0]]), seed=seed)
-        draws = sample if draws.size == 0 else draws + sample
-    draws = draws / len(tasks)  # (draws, variants)
-    dense = next(
-        (index for index, (row, _) in enumerate(scored) if row["method"] == "dense" and row["quantizer"] == "none"),
-        None,
-    )
-    for index, (row, _) in enumerate(scored):
-        row["average"] = float(np.mean([row[f"{name}.{metric}"] for name, metric in tasks.items()]))
-        row["average_low"], row["average_high"] = interval(draws[:, index])
-        if dense is not None:
-            row["difference"] = row["average"] - scored[dense][0]["average"]
-            row["difference_low"], row["difference_high"] = interval(draws[:, index] - draws[:, dense])
 
 
 def _items(variant: dict[str, Any], store: Store) -> list[dict[str, Any]]:

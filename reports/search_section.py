@@ -11,7 +11,7 @@ from reports.estimates import Estimate
 from reports.formats import MISSING
 from reports.search_summary import Problem, problem
 from reports.searches import Search, comparable
-from reports.sections import head
+from reports.sections import frame, head
 from reports.survivors import Tastes, tastes
 from reports.variants import Facts, one_line
 
@@ -95,10 +95,7 @@ def table(found: Problem) -> str:
         name = escape(one_line(line.strategy) + (f" × {line.seeds} seeds" if line.seeds > 1 else ""))
         cells = "".join(cell(column.values[index], column.places) for column in columns)
         rows.append(f'<tr><th scope="row" data-value="{name}"><span>{name}</span></th>{cells}</tr>')
-    return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="search table"><table>'
-        f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    return frame("".join(heads), "".join(rows), "search")
 
 
 def cell(value: Estimate | None, places: int) -> str:

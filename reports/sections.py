@@ -44,9 +44,15 @@ def table(identity: str, rows: Sequence[Row], columns: Sequence[Column], stars: 
             cells = f'<td class="failure" colspan="{len(columns)}"><span>{escape(words)}</span></td>'
         opening = '<tr class="dense">' if is_dense(row) else "<tr>"
         body.append(f"{opening}{first}{cells}</tr>")
+    return frame("".join(heads), "".join(body), identity, identity)
+
+
+def frame(heads: str, body: str, label: str, identity: str = "") -> str:
+    """A table of those heads and rows in its own scrolling box."""
+    named = f' id="{identity}"' if identity else ""
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{identity} table"><table id="{identity}">'
-        f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{label} table"><table{named}>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.text import Text
 
+from reports import method_fronts
 from reports.columns import SUMMARY, Column, filled, task_columns
 from reports.machine import csv_text, json_text
 from reports.notes import TASK_NOTE, headline, marks, notes
@@ -37,6 +38,7 @@ class FittedTables:
         if columns:
             yield Text()
             yield from self.tasks(columns, options.max_width)
+        yield from self.fronts(options.max_width)
         told = sentences(self.facts)
         if told:
             yield Text()
@@ -75,6 +77,16 @@ class FittedTables:
             yield Text()
         yield Text(TASK_NOTE, style="dim")
 
+    def fronts(self, width: int) -> Iterator[Text]:
+        """Each method's hypervolume, where there are several methods."""
+        found = method_fronts.lines(self.facts)
+        if found:
+            yield Text()
+            heads = [Head(*pair) for pair in method_fronts.HEADERS[1:]]
+            yield from grid(heads, [Line(name, "", [Cell(text) for text in cells]) for name, *cells in found], width)
+            yield Text()
+            yield Text(method_fronts.NOTE, style="dim")
+
     def lines(self, columns: Sequence[Column], *, summary: bool) -> list[Line]:
         """One line a row: its cells, or why it has none."""
         dense = dense_row(self.rows)
@@ -108,9 +120,14 @@ def markdown(rows: Sequence[Row], facts: Facts) -> str:
     columns = filled(task_columns(facts), rows)
     if columns:
         parts += [pipe_table(rows, columns, dense, None), escaped(TASK_NOTE)]
-    told = sentences(facts)
-    if told:
-        parts.append("\n".join(f"- {escaped(words)}" for words in told))
+    found = method_fronts.lines(facts)
+    if found:
+        rule = (":---", *["---:"] * (len(method_fronts.HEADERS) - 1))
+        told = [tuple(map(" ".join, method_fronts.HEADERS)), rule, *(tuple(map(escaped, line)) for line in found)]
+        parts += ["\n".join(f"| {' | '.join(line)} |" for line in told), escaped(method_fronts.NOTE)]
+    said = sentences(facts)
+    if said:
+        parts.append("\n".join(f"- {escaped(words)}" for words in said))
     return "\n\n".join(parts) + "\n"
 
 

@@ -44,6 +44,7 @@ dotted lines are the dense model. Arrows point to better. Click a legend entry t
 </section>
 
 $tasks
+$fronts
 $cost
 $training
 $search

@@ -44,7 +44,7 @@ def finished(tmp_path_factory):
     summary = execute(made, store, Watch())
     kept = record(made, store, time.time(), "harness run", summary)
     store.save_run(kept)
-    return made, store, summary, reading.rows(kept, store)
+    return made, store, summary, reading.read(kept, store)[0]
 
 
 def folder_of(finished, name: str) -> Path:

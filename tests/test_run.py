@@ -55,7 +55,7 @@ def ran(tmp_path: Path, *more: str):
     summary = execute(made, store, Watch())
     run = record(made, store, time.time(), "harness run", summary)
     store.save_run(run)
-    return made, store, summary, reading.rows(run, store)
+    return made, store, summary, reading.read(run, store)[0]
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +162,8 @@ def test_report_formats_are_written_without_running_anything(everything, capsys)
 def test_the_page_of_a_real_run_shows_every_variant_and_both_plots_in_a_browser(everything, browser, tmp_path):
     from reports.write import write
 
-    _, made, store, _, rows = everything
-    (page,) = write(rows, reading.facts(store.runs()[0], store), tmp_path, ["html"])["html"]
+    _, made, store, _, _ = everything
+    (page,) = write(*reading.read(store.runs()[0], store), tmp_path, ["html"])["html"]
     browser.get(page.as_uri())
     drawn = "return [...document.querySelectorAll('.chart')].every(c => c.querySelector('.main-svg'))"
     deadline = time.monotonic() + 20

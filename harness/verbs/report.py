@@ -29,9 +29,7 @@ def report(words: list[str]) -> int:
         paths = show(run, store, Path(asked["report"]), console())
         print(f"report: {relative(paths['html'][0])}")
     else:
-        for path in write(
-            reading.rows(run, store), reading.facts(run, store), Path(asked["report"]), [asked["format"]]
-        )[asked["format"]]:
+        for path in write(*reading.read(run, store), Path(asked["report"]), [asked["format"]])[asked["format"]]:
             print(relative(path))
     return 0
 
@@ -54,6 +52,6 @@ def show(run: dict[str, Any], store: Store, folder: Path, terminal: Console) -> 
     from reports import tables
     from reports.write import write
 
-    rows, facts = reading.rows(run, store), reading.facts(run, store)
+    rows, facts = reading.read(run, store)
     terminal.print(tables.rich_table(rows, facts))
     return write(rows, facts, folder)

@@ -1,0 +1,23 @@
+"""The page's table of each method's hypervolume."""
+
+from html import escape
+
+from reports.estimates import Estimate
+from reports.method_fronts import HEADERS
+from reports.search_section import cell
+from reports.sections import frame, head
+from reports.variants import Facts, one_line
+
+
+def content(facts: Facts) -> str:
+    """The page's table of each method's hypervolume; empty where there is nothing to compare."""
+    found = facts.get("method_fronts") or []
+    if len(found) < 2:
+        return ""
+    heads = "".join(head(*pair, "high" if place else "text") for place, pair in enumerate(HEADERS))
+    rows = []
+    for each in found:
+        label = escape(one_line(each.recipe))
+        cells = cell(Estimate(each.variants, 1), 0) + cell(each.area, 2) + cell(each.difference, 2)
+        rows.append(f'<tr><th scope="row" data-value="{label}"><span>{label}</span></th>{cells}</tr>')
+    return frame(heads, "".join(rows), "hypervolume", "fronts")
