@@ -15,8 +15,8 @@ WORDS = {
     "choice_error": "choice error",
     "answer_loss": "answer loss",
     "accuracy": "error",
-    "answer_kl": "KL to the whole network",
-    "kl": "KL to the whole network",
+    "answer_kl": "KL to dense",
+    "kl": "KL to dense",
     "perplexity": "perplexity",
 }
 

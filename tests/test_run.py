@@ -101,6 +101,14 @@ def test_the_super_network_is_trained_and_searched_once_for_all_budgets(everythi
     assert kinds.count("pick") == 2
 
 
+def test_the_divergence_is_from_the_dense_model_and_not_from_the_trained_super_network(everything):
+    _, made, store, _, _ = everything
+    (search,) = [step.key for step in made.steps() if step.step.KIND == "search"]
+    candidates = json.loads((store.folder(search) / "records.json").read_text())["candidates"]
+    (whole,) = [each for each in candidates if each["size"] == 1]
+    assert 0 < whole["kl"] < min(each["kl"] for each in candidates if each["size"] < 0.8)
+
+
 def test_second_run_does_nothing(everything):
     folder, made, *_ = everything
     _, _, summary, _ = ran(folder, "budgets=[0.9,0.75]")

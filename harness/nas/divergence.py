@@ -1,4 +1,4 @@
-"""How far a sub-network's predictions are from the whole network's, at the positions that are scored."""
+"""How far a sub-network's predictions are from the dense model's, at the positions that are scored."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ POSITIONS = 64  # whose logits exist at once: 256 took half as long again, out o
 
 
 class Divergence:
-    """Judges a sub-network's states by log-likelihood and KL(whole || sub-network) at each scored position, in nats.
+    """Judges a sub-network's states by log-likelihood and KL(dense || sub-network) at each scored position, in nats.
 
-    The whole network's last hidden states wait in memory, its logits are made anew a few positions at a time.
+    The dense model's last hidden states wait in memory, its logits are made anew a few positions at a time.
     """
 
     @torch.inference_mode()
-    def __init__(self, model: PreTrainedModel, batches: Sequence[Batch]) -> None:
+    def __init__(self, dense: PreTrainedModel, batches: Sequence[Batch]) -> None:
         carry: Carry = {}
-        self.head = model.get_output_embeddings().weight  # the whole of it: sub-networks may use a part
+        self.head = dense.get_output_embeddings().weight  # the whole of it: sub-networks may use a part
         self.known: dict[int, Tensor] = {}
         for batch in batches:
-            with packed(model):
-                self.known[id(batch)] = read(model, batch, carry)[batch.scored]  # (scores, hidden)
+            with packed(dense):
+                self.known[id(batch)] = read(dense, batch, carry)[batch.scored]  # (scores, hidden)
 
     def __call__(self, model: PreTrainedModel, batch: Batch, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Return (log-likelihood and KL (pairs, 2) float64, whether the target is the most likely token (pairs,)), on the CPU."""

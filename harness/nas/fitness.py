@@ -54,8 +54,8 @@ class Questions:
     requests: list[Any]
     items: list[Item]
 
-    def chunk(self, chosen: Sequence[Item], model: Any, *, taught: bool = False) -> Chunk:
-        """Return some of the items, packed on their own; `taught` compares predictions with those of `model` as it is now."""
+    def chunk(self, chosen: Sequence[Item], model: Any, *, dense: Any = None) -> Chunk:
+        """Return some of the items, packed on their own; `dense`, as it is now, is what predictions are compared with."""
         from harness.evaluation.batches import pack
         from harness.nas.divergence import Divergence
         from harness.nas.population import longest_chain
@@ -67,9 +67,9 @@ class Questions:
             requests += [self.requests[index] for index in item.requests]
             renumbered.append(replace(item, requests=places))
         batches = pack(requests, chain=longest_chain(model))
-        if not taught:
+        if dense is None:
             return Chunk(batches, len(requests), lambda likelihoods: tally(renumbered, likelihoods), ITEMS)
-        judge = Divergence(model, batches)
+        judge = Divergence(dense, batches)
         total = partial(_taught, renumbered)
         return Chunk(batches, len(requests), total, ITEMS | {"answer_kl"}, judge)
 

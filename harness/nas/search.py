@@ -164,22 +164,31 @@ def prepare(work: Work, step: Search) -> tuple[Any, Space, list[Chunk], list[Chu
     wanted = tuple(spec for spec in step.tasks if not step.only or spec.name in step.only)
     if step.only and len(wanted) < len(step.only):
         raise ValueError(f"only={list(step.only)} names no search task of {[spec.name for spec in step.tasks]}")
+    dense = _dense(work, model) if step.objective in TAUGHT else None
     searched: list[Chunk] = []
     spare: list[Chunk] = []
     if step.objective in TEXT:
         windows = draw(step.text, tokenizer).tokens
         half = len(windows) // 2
-        searched = chunks(model, windows[:half], step.objective)
-        spare = chunks(model, windows[half:], step.objective, ends=(1.0,))
+        searched = chunks(dense or model, windows[:half], step.objective)
+        spare = chunks(dense or model, windows[half:], step.objective, ends=(1.0,))
         if not any(map(data.searchable, wanted)):
             return model, space, searched, spare
     mine, others = load_items(
         wanted, step.report_tasks, tokenizer, model, work.scratch, limit=step.items, held_out=step.items, seed=step.seed
     )
-    taught = step.objective in TAUGHT and step.objective not in TEXT
+    taught = None if step.objective in TEXT else dense
     if others.items:
-        spare.append(others.chunk(others.items, model, taught=taught))
-    return model, space, searched or [mine.chunk(part, model, taught=taught) for part in stages(mine.items)], spare
+        spare.append(others.chunk(others.items, model, dense=taught))
+    return model, space, searched or [mine.chunk(part, model, dense=taught) for part in stages(mine.items)], spare
+
+
+def _dense(work: Work, network: Any) -> Any:
+    """Return the model from before the super-network was trained, loaded anew where it was: until its predictions are kept."""
+    from harness.models import checkpoint
+
+    trained = json.loads((work.checkpoint().parent / "losses.json").read_text())
+    return checkpoint.load(work.checkpoint((work.ancestors[-1],)), work.device) if trained else network
 
 
 def _stopwatch(elastic: Any, space: Space) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 Objective = Literal["choice_error", "answer_loss", "accuracy", "answer_kl", "kl", "perplexity"]
 TEXT = ("kl", "perplexity")  # objectives over calibration text instead of items
-TAUGHT = ("kl", "answer_kl")  # objectives that need the predictions of the whole network
+TAUGHT = ("kl", "answer_kl")  # objectives that need the predictions of the dense model
 Tally = dict[str, dict[str, float]]  # task -> {"n": items or tokens, measure: sum over them}
 
 
@@ -31,7 +31,7 @@ def tally(items: Iterable[Item], likelihoods: np.ndarray, divergences: np.ndarra
     choice_error: 1 - the right answer's share in a softmax over log-likelihoods per character, scaled by the mean length: how
     often a draw from it would err (its log, the cross-entropy, follows a few overconfident items and ranks worse than size);
     answer_loss: -log-likelihood per character of the right answer; accuracy: 1 where it is the most likely per character;
-    answer_kl: divergence from the whole network's predictions, a mean over the tokens of all choices.
+    answer_kl: divergence from the dense model's predictions, a mean over the tokens of all choices.
     """
     found: Tally = {}
     for item in items:

@@ -16,13 +16,13 @@ from harness.nas.fitness import STAGES, Chunk, edges
 from harness.nas.tally import Tally
 
 
-def chunks(model: PreTrainedModel, tokens: Tensor, objective: str, ends: Sequence[float] = STAGES) -> list[Chunk]:
-    """Return windows `tokens` (samples, length) in nested chunks, scored by "perplexity" or "kl" to `model` as it is now."""
+def chunks(dense: PreTrainedModel, tokens: Tensor, objective: str, ends: Sequence[float] = STAGES) -> list[Chunk]:
+    """Return windows `tokens` (samples, length) in nested chunks, scored by "perplexity" or "kl" to `dense` as it is now."""
     parts = [tokens[start:stop] for start, stop in pairwise(edges(len(tokens), ends))]
-    return [_chunk(model, part, objective) for part in parts if len(part)]
+    return [_chunk(dense, part, objective) for part in parts if len(part)]
 
 
-def _chunk(model: PreTrainedModel, tokens: Tensor, objective: str) -> Chunk:
+def _chunk(dense: PreTrainedModel, tokens: Tensor, objective: str) -> Chunk:
     rows = tokens.tolist()
     batches = pack([Request(tuple(row[:1]), tuple(row[1:])) for row in rows])
     count = len(rows) * (tokens.shape[1] - 1)
@@ -35,4 +35,4 @@ def _chunk(model: PreTrainedModel, tokens: Tensor, objective: str) -> Chunk:
 
     if objective == "perplexity":
         return Chunk(batches, len(rows), likely, frozenset({"perplexity"}))
-    return Chunk(batches, len(rows), both, frozenset({"perplexity", "kl"}), Divergence(model, batches))
+    return Chunk(batches, len(rows), both, frozenset({"perplexity", "kl"}), Divergence(dense, batches))
