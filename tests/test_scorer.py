@@ -24,7 +24,7 @@ from harness.evaluation import lm, scorer
 from harness.evaluation.batches import pack
 from harness.evaluation.journal import Journal
 from harness.evaluation.lm import StockLM, TreeLM, cut
-from harness.evaluation.scorer import score
+from harness.evaluation.scorer import is_argmax, score
 from harness.evaluation.trie import Request
 from harness.pruning.extraction import Keep, extract
 
@@ -128,6 +128,18 @@ def test_the_heads_chunks_change_nothing(case, monkeypatch):
     found = scored(case.model, case.requests)
     assert found[0] == pytest.approx(totals, **FLOAT32)
     assert found[1] == greedy
+
+
+def test_of_equally_likely_tokens_the_first_is_the_greedy_one_as_by_argmax():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randint(0, 4, (50, 12), generator=generator).bfloat16()  # many ties
+    where, targets = (
+        torch.randint(0, 50, (300,), generator=generator),
+        torch.randint(0, 12, (300,), generator=generator),
+    )
+    expected = logits.argmax(-1)[where] == targets
+    assert is_argmax(logits, where, targets).tolist() == expected.tolist()
+    assert (logits[where, targets] == logits.amax(-1)[where]).sum() > expected.sum() > 0
 
 
 def test_every_answer_is_that_of_stock_hflm(case):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import numpy as np
@@ -15,6 +16,7 @@ from harness.nas.controls import CONTROLS
 from harness.nas.fitness import stages
 from harness.nas.oracle import Oracle, drive
 from harness.nas.pick import finalists
+from harness.nas.ranking import sort_parts
 from harness.nas.records import Records
 from harness.nas.searchers.base import Ask, Searcher
 from harness.nas.searchers.catalogue import SEARCHERS, searcher
@@ -22,6 +24,7 @@ from harness.nas.space import Space
 from harness.nas.spaces import axes
 from harness.nas.supernet import Elastic, body, extracted
 from harness.nas.tally import Item, fitness, mean, merged, tally
+from harness.pruning.importance import measure
 
 WINDOWS = torch.randint(3, 250, (16, 12), generator=torch.Generator().manual_seed(0))
 
@@ -123,6 +126,30 @@ def test_chunks_add_up_to_the_whole(tiny, begin, space):
         dense, small = (m(WINDOWS).logits[:, :-1].log_softmax(-1) for m in (model, extracted(model, one)))
     expected = (dense.exp() * (dense - small)).sum(-1).mean().item()
     assert found == pytest.approx(expected, rel=1e-3, abs=1e-5)  # float32
+
+
+@pytest.mark.parametrize("name", ["fine", "joint"])
+def test_a_sorted_super_network_diverges_from_the_model_in_its_own_order(tiny, name):
+    """KL of sub-networks, narrow streams too, from a dense model whose entries lie in another order."""
+    torch.manual_seed(2)
+    dense, _ = copy.deepcopy(tiny)
+    network = copy.deepcopy(dense)
+    sort_parts(network, measure(network, WINDOWS), stream=True)
+    with torch.no_grad():
+        for weight in network.get_decoder().layers.parameters():
+            weight.add_(0.05 * torch.randn_like(weight))  # as training does
+    (chunk,) = text.chunks(network, WINDOWS, "kl", ends=(1.0,), dense=dense)
+    space = Space(body(network, (3, 2, 1)), axes(name), lowest=0.3)
+    found = [space.full(), *(space.decode(genome) for genome in space.sample(4, np.random.default_rng(0)))]
+    with Elastic(network) as elastic:
+        scored = {one: total["text"]["kl"] / total["text"]["n"] for one, total in chunk.score(elastic, found)}
+    with torch.no_grad():
+        taught = dense(WINDOWS).logits[:, :-1].log_softmax(-1)
+        for one in found:
+            told = extracted(network, one)(WINDOWS).logits[:, :-1].log_softmax(-1)
+            expected = (taught.exp() * (taught - told)).sum(-1).mean().item()
+            assert scored[one] == pytest.approx(expected, rel=1e-3, abs=1e-5)  # float32
+    assert len({one.hidden for one in found}) > 1 or name == "fine"
 
 
 def test_perplexity_is_the_mean_loss_of_tokens(tiny, begin, space):

@@ -69,7 +69,7 @@ class Questions:
         batches = pack(requests, chain=longest_chain(model))
         if dense is None:
             return Chunk(batches, len(requests), lambda likelihoods: tally(renumbered, likelihoods), ITEMS)
-        judge = Divergence(dense, batches)
+        judge = Divergence(dense, model, batches)
         total = partial(_taught, renumbered)
         return Chunk(batches, len(requests), total, ITEMS | {"answer_kl"}, judge)
 

@@ -170,8 +170,8 @@ def prepare(work: Work, step: Search) -> tuple[Any, Space, list[Chunk], list[Chu
     if step.objective in TEXT:
         windows = draw(step.text, tokenizer).tokens
         half = len(windows) // 2
-        searched = chunks(dense or model, windows[:half], step.objective)
-        spare = chunks(dense or model, windows[half:], step.objective, ends=(1.0,))
+        searched = chunks(model, windows[:half], step.objective, dense=dense)
+        spare = chunks(model, windows[half:], step.objective, ends=(1.0,), dense=dense)
         if not any(map(data.searchable, wanted)):
             return model, space, searched, spare
     mine, others = load_items(

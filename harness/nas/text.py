@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -16,13 +17,16 @@ from harness.nas.fitness import STAGES, Chunk, edges
 from harness.nas.tally import Tally
 
 
-def chunks(dense: PreTrainedModel, tokens: Tensor, objective: str, ends: Sequence[float] = STAGES) -> list[Chunk]:
-    """Return windows `tokens` (samples, length) in nested chunks, scored by "perplexity" or "kl" to `dense` as it is now."""
+def chunks(
+    model: PreTrainedModel, tokens: Tensor, objective: str, ends: Sequence[float] = STAGES, *, dense: Any = None
+) -> list[Chunk]:
+    """Return windows `tokens` (samples, length) in nested chunks, scored by "perplexity" or "kl" to `dense`, by default to
+    `model`, as it is now."""
     parts = [tokens[start:stop] for start, stop in pairwise(edges(len(tokens), ends))]
-    return [_chunk(dense, part, objective) for part in parts if len(part)]
+    return [_chunk(model, dense or model, part, objective) for part in parts if len(part)]
 
 
-def _chunk(dense: PreTrainedModel, tokens: Tensor, objective: str) -> Chunk:
+def _chunk(model: PreTrainedModel, dense: PreTrainedModel, tokens: Tensor, objective: str) -> Chunk:
     rows = tokens.tolist()
     batches = pack([Request(tuple(row[:1]), tuple(row[1:])) for row in rows])
     count = len(rows) * (tokens.shape[1] - 1)
@@ -35,4 +39,4 @@ def _chunk(dense: PreTrainedModel, tokens: Tensor, objective: str) -> Chunk:
 
     if objective == "perplexity":
         return Chunk(batches, len(rows), likely, frozenset({"perplexity"}))
-    return Chunk(batches, len(rows), both, frozenset({"perplexity", "kl"}), Divergence(dense, batches))
+    return Chunk(batches, len(rows), both, frozenset({"perplexity", "kl"}), Divergence(dense, model, batches))
