@@ -10,19 +10,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from harness import progress
 from harness.data.calibration import Calibration
-from harness.pruning.anatomy import (
-    ATTENTION,
-    MLP,
-    LayerShape,
-    layer_shapes,
-    layers,
-    outside_parameters,
-    parameter_count,
-)
-from harness.pruning.budget import bisect, check_reached
+from harness.pruning.anatomy import ATTENTION, MLP, layer_shapes, layers
 from harness.pruning.extraction import Keep, extract
+from harness.pruning.ratios import keep_best, pruned, solve_ratios
+from harness.pruning.taylor import element1, gradients
 from harness.spec import Method
 
 
@@ -45,27 +37,15 @@ class LLMPruner(Method):
     protect_last: Annotated[int, Field(ge=0)] | None = None
 
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
-        shapes, dense, fixed = layer_shapes(model), parameter_count(model), outside_parameters(model)
+        shapes = layer_shapes(model)
         open_layers = self.prunable(len(shapes))
-        tokens = calibration.tokens[: self.samples, : self.length]
-        scores = self.importance(model, tokens)
-
-        def count(groups: float, channels: float) -> int:
-            return fixed + sum(
-                shape.parameters if index not in open_layers else pruned(shape, groups, channels).parameters
-                for index, shape in enumerate(shapes)
-            )
-
-        ratio = bisect(lambda each: count(each, each), self.budget * dense)
-        # a layer has few groups, so one ratio for both can step over the budget: the channels then make up for it
-        channels = bisect(lambda each: count(ratio, each), self.budget * dense)
-        check_reached(count(ratio, channels), dense, self.budget, self.NAME)
-        kept = {index: pruned(shapes[index], ratio, channels) for index in open_layers}
+        ratios = solve_ratios(model, self.budget, open_layers=open_layers, what=self.NAME)
+        scores = self.importance(model, calibration.tokens[: self.samples, : self.length])
         return extract(
             model,
             [
-                self.keep(index, kept[index], *scores[index]) if index in kept else Keep(index)
-                for index in range(len(shapes))
+                keep_best(index, pruned(shape, *ratios), *scores[index]) if index in open_layers else Keep(index)
+                for index, shape in enumerate(shapes)
             ],
         )
 
@@ -75,25 +55,10 @@ class LLMPruner(Method):
         last = math.ceil(depth * 2 / 32) if self.protect_last is None else self.protect_last
         return range(min(first, depth - 1), max(depth - last, min(first, depth - 1) + 1))
 
-    def keep(self, index: int, shape: LayerShape, groups: Tensor, channels: Tensor) -> Keep:
-        """Return the most important groups and channels of a layer, in their old order."""
-        return Keep(
-            index, groups.topk(shape.groups).indices.sort().values, channels.topk(shape.width).indices.sort().values
-        )
-
     def importance(self, model: PreTrainedModel, tokens: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Return per layer the importance of key-value groups (groups,) and MLP channels (width,)."""
-        dtype = next(model.parameters()).dtype
-        model.float()  # gradients of small differences; the result goes back to the checkpoint's dtype
-        model.requires_grad_(False)
-        for layer in layers(model):
-            layer.requires_grad_(True)
-        for sample in progress.track(tokens.split(1), "gradients"):
-            model(input_ids=sample.to(model.device), labels=sample.to(model.device), use_cache=False).loss.backward()
-        found = [(self.group_scores(layer), self.channel_scores(layer)) for layer in layers(model)]
-        model.zero_grad(set_to_none=True)
-        model.to(dtype)
-        return found
+        with gradients(model, tokens):
+            return [(self.group_scores(layer), self.channel_scores(layer)) for layer in layers(model)]
 
     @staticmethod
     @torch.no_grad()
@@ -115,16 +80,3 @@ class LLMPruner(Method):
         """Sum |w g| over the row of gate and up and the column of down of each channel (width,)."""
         scores = [element1(getattr(layer.mlp, name).weight) for name in MLP]
         return scores[0].sum(1) + scores[1].sum(1) + scores[2].sum(0)
-
-
-def element1(weight: Tensor) -> Tensor:
-    """Return |w g| (out, in), the first-order change of the loss when the weight goes."""
-    assert weight.grad is not None
-    return (weight.detach() * weight.grad).abs().float()
-
-
-def pruned(shape: LayerShape, group_ratio: float, channel_ratio: float) -> LayerShape:
-    """Return the layer after removing shares of its groups (whole ones, rounded down) and of its channels."""
-    groups = max(1, shape.groups - math.floor(shape.groups * group_ratio + 1e-9))
-    width = max(1, shape.width - round(shape.width * channel_ratio))
-    return LayerShape(**{**shape.__dict__, "groups": groups, "width": width})

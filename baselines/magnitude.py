@@ -10,7 +10,6 @@ from transformers import PreTrainedModel
 from harness import progress
 from harness.data.calibration import Calibration
 from harness.pruning.anatomy import layers, linears
-from harness.pruning.masks import lowest
 from harness.pruning.unstructured import Unstructured
 
 
@@ -25,7 +24,5 @@ class Magnitude(Unstructured):
         sparsity = self.target(model)
         for layer in progress.track(layers(model), "pruning layers"):
             for _, linear in linears(layer):
-                score = linear.weight.abs().float()
-                pruned = lowest(score, sparsity, per_row=False) if self.pattern is None else self.mask(score, sparsity)
-                linear.weight.masked_fill_(pruned, 0.0)
+                linear.weight.masked_fill_(self.mask(linear.weight.abs().float(), sparsity, per_row=False), 0.0)
         return model

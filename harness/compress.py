@@ -21,7 +21,7 @@ class Compress(Step):
 
     def cost(self) -> Cost:
         tokens = self.calibration.tokens if self.calibration else 0
-        backward = tokens if "backward" in self.method.NEEDS else 0
+        backward = tokens if "backward" in self.method.needs else 0
         return Cost(forward_tokens=2 * tokens, backward_tokens=backward, seconds=5)
 
     def run(self, work: Work) -> None:

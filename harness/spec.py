@@ -134,6 +134,11 @@ class Method(Spec):
     FOLLOWS: ClassVar[bool] = True  # may come after another method in a recipe
     SOURCE: ClassVar[str] = ""  # paper
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """Return what this method with these fields needs: NEEDS, and more where fields ask for more."""
+        return self.NEEDS
+
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
         """Return the smaller model; `model` may be changed and must not be used afterwards."""
         raise NotImplementedError(f"{type(self).__name__} must implement compress")
@@ -144,7 +149,7 @@ class Method(Spec):
 
         return (
             Compress(
-                method=self, calibration=setup.calibration if "calibration" in self.NEEDS else None, seed=setup.seed
+                method=self, calibration=setup.calibration if "calibration" in self.needs else None, seed=setup.seed
             ),
         )
 

@@ -60,7 +60,7 @@ def no_hub(monkeypatch):
     [
         ("suite=demmo", "suite=demmo is unknown; did you mean demo?"),
         ("suite=xyz", "suite=xyz is unknown; known: commonsense, demo, llama_nas, parity, perplexity, subnetwork11"),
-        ("methods=[wnda]", "method wnda is unknown; did you mean wanda or nas?"),
+        ("methods=[wnda]", "method wnda is unknown; did you mean wanda or wanda_sp?"),
         ("methods=[dense,magnitud+dense]", "method magnitud is unknown; did you mean magnitude?"),
         ('methods=["wanda(sparsty=0.5)"]', "method wanda has no field sparsty; did you mean sparsity?"),
         ('methods=["wanda(sparsity=2)"]', "method wanda: sparsity: Input should be less than 1"),
@@ -79,7 +79,7 @@ def no_hub(monkeypatch):
             "settings.nas.evalutions=3",
             "settings.nas.evalutions: no such field; did you mean evaluations or options?",
         ),
-        ("settings.naas.evaluations=3", "settings.naas: no such method; did you mean nas?"),
+        ("settings.naas.evaluations=3", "settings.naas: no such method; did you mean nas or wanda_sp?"),
         ("quantizers=[int9]", "quantizer int9 is unknown; did you mean int8?"),
         ("profile=quik", "profile quik is unknown; did you mean quick?"),
         ("dtype=float31", "dtype: Input should be 'auto', 'float32', 'bfloat16' or 'float16', not 'float31'"),
@@ -124,7 +124,7 @@ def test_all_wrong_names_and_places_are_told_at_once(refused, place):
         "profile quik is unknown; did you mean quick?",
         "suite=demmo is unknown; did you mean demo?",
         f"model={place}/gone: no such file or folder",
-        "method wnda is unknown; did you mean wanda or nas?",
+        "method wnda is unknown; did you mean wanda or wanda_sp?",
         "method nass is unknown; did you mean nas?",
         "quantizer int9 is unknown; did you mean int8?",
         f"data_dir={place}/data: no such folder",
@@ -138,7 +138,7 @@ def test_wrong_names_and_wrong_values_are_told_at_once(refused):
     assert sorted(said) == [
         "budgets must lie in (0, 1], not 2",
         "limit: Input should be greater than 0, not 0",
-        "method wnda is unknown; did you mean wanda or nas?",
+        "method wnda is unknown; did you mean wanda or wanda_sp?",
         "quantizer int9 is unknown; did you mean int8?",
         "suite=demmo is unknown; did you mean demo?",
     ]

@@ -75,17 +75,28 @@ class AbsentMLP(Absent):
         return hidden_states.new_zeros(())
 
 
+def add_output_biases(model: Any) -> None:
+    """Give o_proj and down_proj of every layer a bias of zeros where they have none; `config.output_bias` says so."""
+    for layer in model.model.layers:
+        for block, name in ((layer.self_attn, "o_proj"), (layer.mlp, "down_proj")):
+            if not isinstance(block, Absent) and getattr(block, name).bias is None:
+                linear = getattr(block, name)
+                linear.bias = nn.Parameter(linear.weight.new_zeros(linear.out_features))
+    model.config.output_bias = True
+
+
 class PerLayerWidths:
     """Builds each decoder layer from its own configuration instead of the global one.
 
-    A layer of no key-value heads, or of intermediate size 0, has no attention, or MLP, at all.
+    A layer of no key-value heads, or of intermediate size 0, has no attention, or MLP, at all. With `output_bias` in the
+    configuration, o_proj and down_proj have biases, whatever the family.
     """
 
     layer_class: ClassVar[type[nn.Module]]
     config_class: ClassVar[Any]
 
     def __init__(self: Any, config: Any) -> None:
-        overrides = config.to_dict().get("per_layer_config", {})
+        overrides = config.to_dict().get("per_layer_config") or {}
         config.per_layer_config = None  # the parent builds uniform layers, which are replaced below
         family: Any = super()
         family.__init__(config)
@@ -104,6 +115,8 @@ class PerLayerWidths:
                 self.model.layers[index].mlp = AbsentMLP()
                 self.model.layers[index].post_attention_layernorm = nn.Identity()
         config.per_layer_config = overrides
+        if getattr(config, "output_bias", False):
+            add_output_biases(self)
         attending = [layer.self_attn for layer in self.model.layers if not isinstance(layer.self_attn, Absent)]
         for position, attention in enumerate(attending):
             attention.layer_idx = position  # the cache asks its first entry how long it is

@@ -30,9 +30,9 @@ def bisect(
     return min((best, low, high), key=lambda ratio: abs(count(ratio) - target))
 
 
-def check_reached(parameters: int, dense: int, budget: float, what: str) -> None:
-    """Raise ValueError when the result misses the budget by more than TOLERANCE of the dense parameters."""
-    if abs(parameters - budget * dense) > TOLERANCE * dense:
+def check_reached(parameters: int, dense: int, budget: float, what: str, tolerance: float = TOLERANCE) -> None:
+    """Raise ValueError when the result misses the budget by more than `tolerance`, a share of the dense parameters."""
+    if abs(parameters - budget * dense) > tolerance * dense:
         raise ValueError(
             f"{what} cannot meet budget={budget}: {parameters:,} parameters are {parameters / dense:.1%} of {dense:,}; "
             f"the nearest budget it can meet is {parameters / dense:.3f}"

@@ -107,6 +107,7 @@ def _build(model: PreTrainedModel, sizes: list[dict[str, int]], hidden: int) -> 
     heads = {name: settings[name] for name in ("num_key_value_heads", "num_attention_heads")}
     uniform = all(size == sizes[0] for size in sizes) and all(sizes[0][name] == value for name, value in heads.items())
     uniform = uniform and hidden == model.config.hidden_size and sizes[0]["intermediate_size"] > 0
+    uniform = uniform and not settings.get("output_bias", False)  # biases that the family's own class may not have
     attention = model.config._attn_implementation
     dtype = next(model.parameters()).dtype
     with torch.device("meta"):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, ClassVar, Literal
 
+import torch
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from harness import progress
+from harness.data.calibration import Calibration
 from harness.pruning.anatomy import layers, linears, parameter_count
 from harness.pruning.budget import sparsity_for
 from harness.pruning.masks import lowest, n_of_m
+from harness.pruning.owl import layer_sparsities, outlier_share
+from harness.pruning.walk import walk
 from harness.spec import Method
 
 
@@ -30,7 +36,15 @@ class Unstructured(Method):
     def _one_of_three(self) -> Unstructured:
         if sum(value is not None for value in (self.budget, self.sparsity, self.pattern)) != 1:
             raise ValueError("give exactly one of budget, sparsity, pattern")
+        if self.pattern is not None and not 0 < self.kept_of[0] < self.kept_of[1]:
+            raise ValueError(f"pattern=n:m must have 0 < n < m, not {self.pattern}; 2:4 keeps two of every four")
         return self
+
+    @property
+    def kept_of(self) -> tuple[int, int]:
+        """The pattern's n and m."""
+        n, m = map(int, (self.pattern or "").split(":"))
+        return n, m
 
     def target(self, model: PreTrainedModel) -> float:
         """Return the share of zeros for each linear (unused with a pattern)."""
@@ -39,12 +53,75 @@ class Unstructured(Method):
         prunable = sum(linear.weight.numel() for layer in layers(model) for _, linear in linears(layer))
         return sparsity_for(self.budget, parameter_count(model), prunable)
 
-    def mask(self, score: Tensor, sparsity: float) -> Tensor:
-        """Return (out, in) bool, True where pruned."""
+    def mask(self, score: Tensor, sparsity: float, *, per_row: bool = True) -> Tensor:
+        """Return (out, in) bool, True where pruned; without a pattern the lowest of each row, or of the whole matrix."""
         if self.pattern is None:
-            return lowest(score, sparsity)
-        n, m = map(int, self.pattern.split(":"))
-        return n_of_m(score, n, m)
+            return lowest(score, sparsity, per_row=per_row)
+        return n_of_m(score, *self.kept_of)
+
+
+class Layerwise(Unstructured):
+    """Zeros by what calibration text shows, layer after layer; the same share in each layer, or OWL's.
+
+    `ratios="owl"` (arXiv 2310.05175) spares layers with many outliers, scores |W| * ||X||_2 above `owl_threshold` times
+    the layer's mean in the dense model; layers' sparsities lie 2 * `owl_lambda` apart, and their mean is what was asked.
+    """
+
+    NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration"})
+    ratios: Literal["uniform", "owl"] = "uniform"
+    owl_threshold: Annotated[float, Field(gt=0)] = 5.0
+    owl_lambda: Annotated[float, Field(gt=0, lt=0.5)] = 0.08
+
+    @model_validator(mode="after")
+    def _no_pattern_with_owl(self) -> Layerwise:
+        if self.ratios == "owl" and self.pattern is not None:
+            raise ValueError(
+                f"ratios=owl prunes some layers more than others, pattern={self.pattern} all alike; "
+                "give sparsity or budget with owl, or leave ratios at uniform"
+            )
+        return self
+
+    def fingerprint_fields(self) -> dict[str, Any]:
+        """Return what decides the result: of OWL nothing where the ratios are uniform, as before there was a choice."""
+        fields = super().fingerprint_fields()
+        unused = ("ratios", "owl_threshold", "owl_lambda") if self.ratios == "uniform" else ()
+        return {name: value for name, value in fields.items() if name not in unused}
+
+    @torch.no_grad()
+    def sparsities(self, model: PreTrainedModel, tokens: Tensor) -> list[float]:
+        """Return each layer's share of zeros; for OWL from one pass of `tokens` (samples, length) through the model."""
+        stack, target = layers(model), self.target(model)
+        if self.ratios == "uniform":
+            return [target] * len(stack)
+        shares = []
+        for _, layer, feed in progress.track(walk(model, tokens), "finding outliers", total=len(stack), end=0.5):
+            norms = input_norms(feed)
+            matrices = [(linear.weight, norms[name]) for name, linear in linears(layer)]
+            shares.append(outlier_share(matrices, self.owl_threshold))
+        counts = [sum(linear.weight.numel() for _, linear in linears(layer)) for layer in stack]
+        return layer_sparsities(shares, counts, target=target, deviation=self.owl_lambda)
+
+    @torch.no_grad()
+    def pruning(
+        self, model: PreTrainedModel, calibration: Calibration
+    ) -> Iterator[tuple[nn.Module, Callable[..., None], float]]:
+        """Yield (layer, feed, sparsity) per layer; its inputs come from the layers that were pruned before it."""
+        sparsities, count = self.sparsities(model, calibration.tokens), len(layers(model))
+        start = 0.0 if self.ratios == "uniform" else 0.5
+        going = progress.track(walk(model, calibration.tokens), "pruning layers", total=count, start=start)
+        for (_, layer, feed), sparsity in zip(going, sparsities, strict=True):
+            yield layer, feed, sparsity
+
+
+def input_norms(feed: Callable[..., None]) -> dict[str, Tensor]:
+    """Return ||X_j||_2 (in,) by projection, over all tokens that `feed` (see `walk`) runs through a layer."""
+    squares: dict[str, Tensor] = {}
+
+    def observe(name: str, inputs: Tensor) -> None:
+        squares[name] = squares.get(name, 0) + inputs.float().square().sum(0)  # (in,)
+
+    feed(observe)
+    return {name: total.sqrt() for name, total in squares.items()}
 
 
 def expands(kind: type[Method], fields: dict[str, Any]) -> bool:
