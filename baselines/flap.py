@@ -12,9 +12,16 @@ from transformers import PreTrainedModel
 
 from harness.data.calibration import Calibration
 from harness.models.per_layer import add_output_biases
-from harness.pruning.anatomy import layer_shapes, layers, outside_parameters, parameter_count
+from harness.pruning.anatomy import (
+    ATTENTION_WRITER,
+    MLP_WRITER,
+    layer_shapes,
+    layers,
+    outside_parameters,
+    parameter_count,
+)
 from harness.pruning.budget import check_reached
-from harness.pruning.columns import ATTENTION_WRITER, MLP_WRITER, by_group, pruned_columns, writers
+from harness.pruning.columns import by_group, pruned_columns, writers
 from harness.pruning.extraction import Keep, extract
 from harness.pruning.moments import Moments, input_moments
 from harness.pruning.threshold import best_parts

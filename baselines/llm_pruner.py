@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, ClassVar
 
 import torch
@@ -12,6 +11,7 @@ from transformers import PreTrainedModel
 
 from harness.data.calibration import Calibration
 from harness.pruning.anatomy import ATTENTION, MLP, layer_shapes, layers
+from harness.pruning.depth import ends
 from harness.pruning.extraction import Keep, extract
 from harness.pruning.ratios import keep_best, pruned, solve_ratios
 from harness.pruning.taylor import element1, gradients
@@ -51,8 +51,9 @@ class LLMPruner(Method):
 
     def prunable(self, depth: int) -> range:
         """Return the layers that may shrink."""
-        first = math.ceil(depth * 4 / 32) if self.protect_first is None else self.protect_first
-        last = math.ceil(depth * 2 / 32) if self.protect_last is None else self.protect_last
+        spared = ends(depth)
+        first = spared[0] if self.protect_first is None else self.protect_first
+        last = spared[1] if self.protect_last is None else self.protect_last
         return range(min(first, depth - 1), max(depth - last, min(first, depth - 1) + 1))
 
     def importance(self, model: PreTrainedModel, tokens: Tensor) -> list[tuple[Tensor, Tensor]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -14,7 +13,7 @@ from transformers import PreTrainedModel
 from harness import progress
 from harness.data.calibration import Calibration
 from harness.pruning.anatomy import layers, linears
-from harness.pruning.depth import drop
+from harness.pruning.depth import drop, ends
 from harness.pruning.importance import measure
 from harness.pruning.taylor import element1, gradients
 from harness.pruning.walk import first_inputs
@@ -63,7 +62,8 @@ class ShortenedLlama(Method):
 
 def unprotected(depth: int) -> range:
     """Return the layers but for the first 4 and last 2 of 32, in the same shares of `depth` rounded up."""
-    return range(math.ceil(depth * 4 / 32), depth - math.ceil(depth * 2 / 32))
+    first, last = ends(depth)
+    return range(first, depth - last)
 
 
 def effects(model: PreTrainedModel, tokens: Tensor) -> list[float]:

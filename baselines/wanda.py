@@ -10,7 +10,8 @@ from transformers import PreTrainedModel
 
 from harness.data.calibration import Calibration
 from harness.pruning.anatomy import linears
-from harness.pruning.unstructured import Layerwise, input_norms
+from harness.pruning.unstructured import Layerwise
+from harness.pruning.walk import input_norms
 
 
 class Wanda(Layerwise):

@@ -11,11 +11,11 @@ from transformers import PreTrainedModel
 
 from harness import progress
 from harness.data.calibration import Calibration
-from harness.pruning.anatomy import layer_shapes, layers
-from harness.pruning.columns import ATTENTION_WRITER, MLP_WRITER, by_group, pruned_columns, writers
+from harness.pruning.anatomy import ATTENTION_WRITER, MLP_WRITER, layer_shapes, layers
+from harness.pruning.columns import by_group, pruned_columns, writers
 from harness.pruning.extraction import extract
 from harness.pruning.ratios import keep_best, pruned, solve_ratios
-from harness.pruning.walk import walk
+from harness.pruning.walk import input_norms, walk
 from harness.spec import Method
 
 
@@ -40,14 +40,8 @@ class WandaSp(Method):
         for index, layer, feed in progress.track(
             walk(model, calibration.tokens), "pruning layers", total=len(layers(model))
         ):
-            squares: dict[str, Tensor] = {}
-
-            def observe(name: str, inputs: Tensor, squares: dict[str, Tensor] = squares) -> None:
-                if name in (ATTENTION_WRITER, MLP_WRITER):
-                    squares[name] = squares.get(name, 0) + inputs.float().square().sum(0)  # (in,)
-
-            feed(observe)
-            scores = {name: column_scores(linear.weight, squares[name].sqrt()) for name, linear in writers(layer)}
+            norms = input_norms(feed)
+            scores = {name: column_scores(linear.weight, norms[name]) for name, linear in writers(layer)}
             none = torch.zeros(0)
             groups = by_group(scores.get(ATTENTION_WRITER, none), shapes[index].groups).sum(1)  # (groups,)
             keep = keep_best(index, pruned(shapes[index], *ratios), groups, scores.get(MLP_WRITER, none))

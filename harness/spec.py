@@ -74,6 +74,10 @@ class Work:
                 return folder
         raise ValueError("no step before this one holds a checkpoint")
 
+    def origin(self) -> Path:
+        """Return the folder of the dense model that the chain of steps began with, verified."""
+        return self.checkpoint((self.ancestors[-1],))
+
     def parent(self) -> Path:
         """Return the folder of the step directly before this one."""
         return self.store.folder(self.ancestors[0])

@@ -24,7 +24,7 @@ def add_averages(found: Sequence[Row], scored: Sequence[Items], metrics: dict[st
     places = [index for index, items in enumerate(scored) if items]
     if not tasks or not places:
         return None
-    total: NDArray[np.float64] | float = 0.0
+    samples = []
     for seed, (name, metric) in enumerate(tasks.items()):
         table = [[item for item in scored[index] if item["task"] == name] for index in places]
         first = [item["item"] for item in table[0]]
@@ -32,9 +32,9 @@ def add_averages(found: Sequence[Row], scored: Sequence[Items], metrics: dict[st
             raise ValueError(f"{name}: the variants were scored on different items and cannot be compared")
         values = np.array([[value(item, metric) for item in items] for items in table])
         # a seed a task: the same weights for tasks of equal size would tie what is independent
-        total = total + bootstrap_means(values, np.array([item["cluster"] for item in table[0]]), seed=seed)
-    draws = np.full((len(np.asarray(total)), len(found)), np.nan)
-    draws[:, places] = np.asarray(total) / len(tasks)
+        samples.append(bootstrap_means(values, np.array([item["cluster"] for item in table[0]]), seed=seed))
+    draws = np.full((len(samples[0]), len(found)), np.nan)
+    draws[:, places] = sum(samples) / len(tasks)
     dense = next((index for index in places if is_dense(found[index])), None)
     for index in places:
         row = found[index]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
@@ -17,7 +17,7 @@ from reports import formats
 from reports.compare import Comparison, Report, TaskComparison
 from reports.compare_flips import Flip, flips, shortened
 from reports.compare_sentences import bounds, notes, p_value, score, sentences, signed
-from reports.tables import escaped
+from reports.tables import escaped, pipes
 from reports.terminal import Cell, Head, Line, fit, grid
 from reports.variants import one_line
 
@@ -159,13 +159,6 @@ def markdown_report(report: Report, *, examples: int) -> str:
                 parts.append(pipes(["", flip.measure, comparison.reference, comparison.variant], choices, left=2))
     parts.append("\n".join(f"- {escaped(note)}" for note in notes(report)))
     return "\n\n".join(parts) + "\n"
-
-
-def pipes(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
-    """Return a Markdown table whose first `left` columns are text."""
-    rule = [":---" if index < left else "---:" for index in range(len(head))]
-    body = [[escaped(cell.strip()) for cell in cells] for cells in (head, *rows)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (body[0], rule, *body[1:]))
 
 
 def _responses(flip: Flip, comparison: Comparison) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from html import escape
 
 from reports.estimates import Estimate
-from reports.method_fronts import HEADERS
+from reports.method_fronts import HEADERS, shown
 from reports.search_section import cell
 from reports.sections import frame, head
 from reports.variants import Facts, one_line
@@ -11,8 +11,8 @@ from reports.variants import Facts, one_line
 
 def content(facts: Facts) -> str:
     """The page's table of each method's hypervolume; empty where there is nothing to compare."""
-    found = facts.get("method_fronts") or []
-    if len(found) < 2:
+    found = shown(facts)
+    if not found:
         return ""
     heads = "".join(head(*pair, "high" if place else "text") for place, pair in enumerate(HEADERS))
     rows = []

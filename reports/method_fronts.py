@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.evaluation.statistics import interval
 from reports.estimates import Estimate
-from reports.variants import Facts, Row, dense_row, is_dense, number, one_line, ran
+from reports.variants import Facts, Row, dense_row, number, one_line, ran
 
 PERCENT = 100
-LEVEL = 0.95
 HEADERS = (("method", ""), ("variants", ""), ("hypervolume", "↑"), ("Δ hypervolume", "to the first"))  # title, below it
 NOTE = (
     "hypervolume: area between a method's front and the corner of dense size and average 0, in points of average × share of dense "
@@ -50,7 +50,7 @@ def method_fronts(rows: Sequence[Row], draws: NDArray[np.float64]) -> list[Metho
     groups: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
         known = all(number(row, key) is not None for key in ("average", "bytes_on_disk"))
-        if ran(row) and known and not is_dense(row) and not row.get("simulated") and row.get("method") != "dense":
+        if ran(row) and known and not row.get("simulated") and row.get("method") != "dense":
             groups.setdefault(row["recipe"], []).append(index)
     if not whole or not groups:
         return []
@@ -60,16 +60,12 @@ def method_fronts(rows: Sequence[Row], draws: NDArray[np.float64]) -> list[Metho
         sizes = np.array([rows[index]["bytes_on_disk"] for index in places]) / whole
         value = PERCENT * float(areas(sizes, np.array([rows[index]["average"] for index in places])))
         sampled = PERCENT * areas(sizes, draws[:, places])
-        change = None if first is None else _estimate(value - first[0], sampled - first[1], len(places))
-        found.append(MethodFront(recipe, len(places), _estimate(value, sampled, len(places)), change))
+        area, change = Estimate(value, len(places), *interval(sampled)), None
+        if first:
+            change = Estimate(value - first[0], len(places), *interval(sampled - first[1]))
+        found.append(MethodFront(recipe, len(places), area, change))
         first = first or (value, sampled)
     return found
-
-
-def _estimate(value: float, sampled: NDArray[np.float64], n: int) -> Estimate:
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(sampled, [tail, 1 - tail])
-    return Estimate(value, n, float(low), float(high))
 
 
 def plain(found: Sequence[MethodFront]) -> list[dict[str, Any]]:
@@ -77,11 +73,14 @@ def plain(found: Sequence[MethodFront]) -> list[dict[str, Any]]:
     return [asdict(each) for each in found]
 
 
-def lines(facts: Facts) -> list[tuple[str, ...]]:
-    """The cells of a table under HEADERS; nothing for fewer than two methods, which have nothing to compare."""
+def shown(facts: Facts) -> Sequence[MethodFront]:
+    """The fronts that a table shows; none of fewer than two methods, which have nothing to compare."""
     found: Sequence[MethodFront] = facts.get("method_fronts") or []
-    if len(found) < 2:
-        return []
+    return found if len(found) > 1 else []
+
+
+def lines(facts: Facts) -> list[tuple[str, ...]]:
+    """The cells of a table under HEADERS."""
     return [
         (
             one_line(each.recipe),
@@ -89,5 +88,5 @@ def lines(facts: Facts) -> list[tuple[str, ...]]:
             each.area.text(2),
             each.difference.text(2) if each.difference else "",
         )
-        for each in found
+        for each in shown(facts)
     ]

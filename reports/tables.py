@@ -122,12 +122,10 @@ def markdown(rows: Sequence[Row], facts: Facts) -> str:
         parts += [pipe_table(rows, columns, dense, None), escaped(TASK_NOTE)]
     found = method_fronts.lines(facts)
     if found:
-        rule = (":---", *["---:"] * (len(method_fronts.HEADERS) - 1))
-        told = [tuple(map(" ".join, method_fronts.HEADERS)), rule, *(tuple(map(escaped, line)) for line in found)]
-        parts += ["\n".join(f"| {' | '.join(line)} |" for line in told), escaped(method_fronts.NOTE)]
-    said = sentences(facts)
-    if said:
-        parts.append("\n".join(f"- {escaped(words)}" for words in said))
+        parts += [pipes([*map(" ".join, method_fronts.HEADERS)], found, left=1), escaped(method_fronts.NOTE)]
+    told = sentences(facts)
+    if told:
+        parts.append("\n".join(f"- {escaped(words)}" for words in told))
     return "\n\n".join(parts) + "\n"
 
 
@@ -140,6 +138,13 @@ def pipe_table(rows: Sequence[Row], columns: Sequence[Column], dense: Row | None
         cells = [f"{c.text(row, dense)} {c.detail(row, dense)}".strip() if ran(row) else "" for c in columns]
         lines.append([escaped(cell) for cell in (name(row), *cells, *(remarks[index : index + 1] if remarks else []))])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def pipes(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
+    """Return a Markdown table whose first `left` columns are text."""
+    rule = [":---" if index < left else "---:" for index in range(len(head))]
+    body = [[escaped(cell.strip()) for cell in cells] for cells in (head, *rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (body[0], rule, *body[1:]))
 
 
 def escaped(text: str) -> str:

@@ -27,11 +27,12 @@ class Way:
     wall: list[float] = field(default_factory=list)
     scores: Scores = field(default_factory=dict)
 
-    def once(self, work: Callable[[], Scores]) -> None:
-        """Do the work, keep what it took and found."""
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Add what the body took as one pass."""
         gc.collect()
         cpu, wall = time.process_time(), time.perf_counter()
-        self.scores = work()
+        yield
         self.cpu.append(time.process_time() - cpu)
         self.wall.append(time.perf_counter() - wall)
 
@@ -46,7 +47,8 @@ def by_turns(ways: Mapping[str, Callable[[], Scores]], *, rounds: int, told: Cal
     for number in range(rounds):
         for name in list(ways)[:: -1 if number % 2 else 1]:
             told(f"round {number + 1}/{rounds}, {name}")
-            found[name].once(ways[name])
+            with found[name].timed():
+                found[name].scores = ways[name]()
     return found
 
 

@@ -120,15 +120,9 @@ def _loop(subject: Ground, evaluations: int, journal: Path, candidates: int) -> 
     from harness.measures import searching
     from harness.nas import plain
 
-    found: list[plain.Loop] = []
-
-    def work() -> searching.Scores:
-        found.append(plain.by_loop(subject, evaluations, journal))
-        return found[0].scores
-
     way = searching.Way()
-    way.once(work)
-    search = found[0]
+    with way.timed():
+        search = plain.by_loop(subject, evaluations, journal)
     places = np.unique(np.linspace(0, len(search.whole) - 1, min(candidates, len(search.whole))).round().astype(int))
     theirs = plain.by_lm_eval(subject, [search.whole[index] for index in places])
     mine = {name: values[places] for name, values in search.scores.items()}

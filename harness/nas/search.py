@@ -188,7 +188,7 @@ def _dense(work: Work, network: Any) -> Any:
     from harness.models import checkpoint
 
     trained = json.loads((work.checkpoint().parent / "losses.json").read_text())
-    return checkpoint.load(work.checkpoint((work.ancestors[-1],)), work.device) if trained else network
+    return checkpoint.load(work.origin(), work.device) if trained else network
 
 
 def _stopwatch(elastic: Any, space: Space) -> Any:

@@ -116,7 +116,7 @@ class Supernet(Step):
         losses: list[Any] = []
         if self.steps:
             data = training_rows(self.training, tokenizer, length=self.length, seed=self.seed)
-            dense = checkpoint.load(work.checkpoint((work.ancestors[-1],)), work.device) if self._needs_dense else None
+            dense = checkpoint.load(work.origin(), work.device) if self._needs_dense else None
             losses = self.train(model, data, space, dense, work.scratch)
         (work.draft / "order.json").write_text(
             json.dumps({"order": space.body.order, "influence": importance.influence.tolist()})

@@ -12,6 +12,7 @@ from harness.models.per_layer import Absent
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
+ATTENTION_WRITER, MLP_WRITER = "self_attn.o_proj", "mlp.down_proj"  # what writes to the residual stream
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 TOLERANCE = 0.005  # share of the dense parameters by which a structured result may miss its budget
+UNIT = 8  # channels that layers keep at least; a width of 1 is legal and breaks quantizers
 
 
 def check_budget(budget: float) -> float:

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from harness.pruning.anatomy import layer_shape, linears
+from harness.pruning.anatomy import ATTENTION_WRITER, MLP_WRITER, layer_shape, linears
 from harness.pruning.extraction import Keep
-
-ATTENTION_WRITER, MLP_WRITER = "self_attn.o_proj", "mlp.down_proj"
 
 
 def writers(layer: nn.Module) -> Iterator[tuple[str, nn.Linear]]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from harness.pruning.anatomy import layer_shape, layer_shapes, layers, parameter_count
-from harness.pruning.budget import TOLERANCE, check_reached
+from harness.pruning.budget import TOLERANCE, UNIT, check_reached
 from harness.pruning.extraction import Keep, extract
+from harness.pruning.ratios import best
 
-UNIT = 8  # channels; a width of 1 is legal and breaks quantizers
 SLACK = 0.0025  # share of the dense parameters that a whole layer may remove too many, rather than a part of it
 
 
@@ -46,6 +47,11 @@ def drop(
     return smaller
 
 
+def ends(depth: int) -> tuple[int, int]:
+    """Return how many first and last layers papers spare: 4 and 2 of LLaMA-7B's 32, the same shares of `depth` rounded up."""
+    return math.ceil(depth * 4 / 32), math.ceil(depth * 2 / 32)
+
+
 def leading(sizes: Sequence[int], surplus: float, *, exact: bool, slack: float) -> tuple[int, float]:
     """Return how many of `sizes` go whole, from the first, to remove `surplus`, and what is then left of it. Pure.
 
@@ -73,5 +79,4 @@ def trim(layer: nn.Module, index: int, surplus: float, channel_scores: Tensor) -
             break
     width = min(shape.width, max(1, round((shape.width - left / shape.channel_parameters) / UNIT)) * UNIT)
     norms = layer.self_attn.o_proj.weight.float().norm(dim=0).unflatten(0, (shape.groups, -1)).norm(dim=1)  # (groups,)
-    kept = norms.topk(groups).indices.sort().values
-    return Keep(index, groups=kept, channels=channel_scores.topk(width).indices.sort().values)
+    return Keep(index, groups=best(norms, groups), channels=best(channel_scores, width))

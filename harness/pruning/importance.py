@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from harness import progress
-from harness.pruning.anatomy import LayerShape, layer_shapes, layers, linears
+from harness.pruning.anatomy import ATTENTION_WRITER, MLP_WRITER, LayerShape, layer_shapes, layers, linears
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def measure(model: PreTrainedModel, tokens: Tensor, batch: int = 8) -> Importanc
     count = tokens.numel()
     channels, groups = [], []
     for layer, shape, squares in zip(stack, shapes, seen.squares, strict=True):
-        down, out = (_saliency(layer, squares, name, count) for name in ("mlp.down_proj", "self_attn.o_proj"))
+        down, out = (_saliency(layer, squares, name, count) for name in (MLP_WRITER, ATTENTION_WRITER))
         channels.append(down.sqrt())
         groups.append(out.unflatten(0, (shape.groups, -1)).sum(1).sqrt() if shape.groups else out)
     influence, attention, mlp = seen.influence / count
@@ -88,7 +88,7 @@ class _Seen:
         yield layer.post_attention_layernorm.register_forward_pre_hook(between)
         yield layer.register_forward_hook(after, with_kwargs=True)
         for name, linear in linears(layer):
-            if name in ("mlp.down_proj", "self_attn.o_proj"):
+            if name in (MLP_WRITER, ATTENTION_WRITER):
                 yield linear.register_forward_pre_hook(partial(self._square, index, name))
             elif name in ("mlp.gate_proj", "self_attn.q_proj"):
                 yield linear.register_forward_pre_hook(self._flow)

@@ -44,6 +44,9 @@ def pruned(shape: LayerShape, group_ratio: float, channel_ratio: float) -> Layer
 
 def keep_best(index: int, shape: LayerShape, groups: Tensor, channels: Tensor) -> Keep:
     """Return the most important groups and channels of a layer, as many as `shape` has, in their old order."""
-    return Keep(
-        index, groups.topk(shape.groups).indices.sort().values, channels.topk(shape.width).indices.sort().values
-    )
+    return Keep(index, groups=best(groups, shape.groups), channels=best(channels, shape.width))
+
+
+def best(scores: Tensor, count: int) -> Tensor:
+    """Return the places (count,) of the highest of `scores` (n,), ascending."""
+    return scores.topk(count).indices.sort().values

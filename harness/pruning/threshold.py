@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from harness.pruning.anatomy import LayerShape
+from harness.pruning.budget import UNIT
 from harness.pruning.extraction import Keep
-
-LEAST = 8  # channels that every layer keeps; a width of 1 is legal and breaks quantizers
 
 
 def best_parts(
@@ -20,10 +19,10 @@ def best_parts(
 
     The best parts of all layers that come nearest to `target`, the parameters of all layers together, each at its cost. One
     threshold over both kinds decides on the groups; the channels' own then makes up for what a whole group misses. Each
-    layer keeps its best group and its LEAST best channels, whatever they cost.
+    layer keeps its best group and its UNIT best channels, whatever they cost.
     """
     heads = torch.cat([_raised(each, 1) for each in groups])
-    neurons = torch.cat([_raised(each, LEAST) for each in channels])
+    neurons = torch.cat([_raised(each, UNIT) for each in channels])
     head_costs = _spread([shape.group_parameters for shape in shapes], groups)
     neuron_costs = _spread([shape.channel_parameters for shape in shapes], channels)
     allowance = target - sum(

@@ -16,7 +16,7 @@ from harness.pruning.anatomy import layers, linears, parameter_count
 from harness.pruning.budget import sparsity_for
 from harness.pruning.masks import lowest, n_of_m
 from harness.pruning.owl import layer_sparsities, outlier_share
-from harness.pruning.walk import walk
+from harness.pruning.walk import input_norms, walk
 from harness.spec import Method
 
 
@@ -111,17 +111,6 @@ class Layerwise(Unstructured):
         going = progress.track(walk(model, calibration.tokens), "pruning layers", total=count, start=start)
         for (_, layer, feed), sparsity in zip(going, sparsities, strict=True):
             yield layer, feed, sparsity
-
-
-def input_norms(feed: Callable[..., None]) -> dict[str, Tensor]:
-    """Return ||X_j||_2 (in,) by projection, over all tokens that `feed` (see `walk`) runs through a layer."""
-    squares: dict[str, Tensor] = {}
-
-    def observe(name: str, inputs: Tensor) -> None:
-        squares[name] = squares.get(name, 0) + inputs.float().square().sum(0)  # (in,)
-
-    feed(observe)
-    return {name: total.sqrt() for name, total in squares.items()}
 
 
 def expands(kind: type[Method], fields: dict[str, Any]) -> bool:

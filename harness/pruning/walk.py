@@ -76,6 +76,17 @@ def _feed(
             layer(state, **extra)
 
 
+def input_norms(feed: Callable[..., None]) -> dict[str, Tensor]:
+    """Return ||X_j||_2 (in,) by projection, over all tokens that `feed` (see `walk`) runs through a layer."""
+    squares: dict[str, Tensor] = {}
+
+    def observe(name: str, inputs: Tensor) -> None:
+        squares[name] = squares.get(name, 0) + inputs.float().square().sum(0)  # (in,)
+
+    feed(observe)
+    return {name: total.sqrt() for name, total in squares.items()}
+
+
 @contextlib.contextmanager
 def observing(layer: nn.Module, observe: Callable[[str, Tensor], None]) -> Iterator[None]:
     """Call `observe(name, x)` with the flattened input (tokens, in) of each projection while the context is open."""

@@ -60,7 +60,7 @@ class Recover(Step):
         data = training_rows(self.training, tokenizer, length=self.length, seed=self.seed)
         model = checkpoint.load(source, work.device)
         dtype = next(model.parameters()).dtype
-        teacher = checkpoint.load(work.checkpoint((work.ancestors[-1],)), work.device) if self.distill else None
+        teacher = checkpoint.load(work.origin(), work.device) if self.distill else None
         curve = self.train(model, data, teacher, work)
         (work.draft / "losses.json").write_text(json.dumps(curve))
         trained = curve[-1][1] if curve else 0

@@ -53,7 +53,7 @@ class Refit(Step):
         model = checkpoint.load(source, work.device)
         if zero_masks(layers(model)):
             raise ValueError("refit would fill the zeros of a sparse model; it follows structured methods only")
-        dense = checkpoint.load(work.checkpoint((work.ancestors[-1],)), work.device)
+        dense = checkpoint.load(work.origin(), work.device)
         report = list(refitted(model, dense, calibration.tokens, target=self.target, damp=self.damp))
         (work.draft / "refit.json").write_text(json.dumps(report))
         store_model(work, model, calibration_tokens=calibration.count)
