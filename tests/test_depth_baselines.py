@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from structured import TOKENS, compressed, every_model, made, writer_inputs
+from structured_models import TOKENS, compressed, every_model, made, writer_inputs
 
 from baselines.inheritune import Inheritune
 from baselines.llm_pruner import LLMPruner

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sparse import column_by_column
+from sparse_models import column_by_column
 
 from harness.pruning.masks import lowest, n_of_m
 from harness.pruning.obs import inverse_factor, prune

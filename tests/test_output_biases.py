@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import torch
-from structured import TOKENS, compressed, every_model, logits, made
+from structured_models import TOKENS, compressed, every_model, logits, made
 
 from baselines.flap import Flap
 from baselines.llm_pruner import LLMPruner

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sparse import BOTH, TOKENS, projection_inputs
+from sparse_models import BOTH, TOKENS, projection_inputs
 
 from harness import registry
 from harness.data.calibration import Calibration

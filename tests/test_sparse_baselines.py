@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from families import FAMILIES
-from sparse import BOTH, SHAPES, TOKENS, column_by_column, model_of, projection_inputs
+from sparse_models import BOTH, SHAPES, TOKENS, column_by_column, model_of, projection_inputs
 
 from baselines.sparsegpt import SAME_INPUT, SparseGPT, hessians
 from harness.data.calibration import Calibration

@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from structured import TOKENS, WRITERS, compressed, every_model, kept_parts, made, writer_inputs
+from structured_models import TOKENS, WRITERS, compressed, every_model, kept_parts, made, writer_inputs
 
 from baselines.flap import Flap, fluctuation, group_scores, standardized
 from baselines.inheritune import Inheritune
