@@ -25,6 +25,8 @@ USAGE = """usage: harness VERB [key=value ...]
            [seeds=3] [evaluations=250] [format=table|markdown|json] and the keys of run that a search depends on
   data     export: write a suite's data for machines without network, suite= to=FOLDER [data_dir= tasks=];
            check: what such a folder lacks, suite= data_dir=; overlap: text that asks what is reported, suite= [data_dir=]
+  env      create NAME: an environment of its own for a tool that cannot live beside ours (sparseml), or for a command of
+           your own, [requirements=FILE]; ls: list them
   doctor   check this installation and machine
   doctor parity   compare our scorer with lm-eval's HFLM on every item: suite= [tasks= limit= dtype= model= data_dir=]
   doctor scoring  FLOPs, CPU time and memory of both, by turns, beside the least possible: [rounds=2] and the same keys
@@ -47,6 +49,7 @@ VERBS: dict[str, str] = {
     "methods": "harness.verbs.listing:methods",
     "search": "harness.verbs.search:search",
     "data": "harness.verbs.data:data",
+    "env": "harness.verbs.env:env",
     "doctor": "harness.verbs.doctor:doctor",
     "doctor parity": "harness.verbs.parity:parity",
     "doctor scoring": "harness.verbs.scoring:scoring",

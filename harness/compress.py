@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from harness.spec import CHECKPOINT, AnyMethod, CalibrationSpec, Cost, Step, Work
@@ -31,11 +33,7 @@ class Compress(Step):
         from harness.models import checkpoint
 
         source = work.checkpoint()
-        family = checkpoint.family(source)
-        if family not in self.method.FAMILIES:
-            raise ValueError(
-                f"{self.method.NAME} takes {', '.join(sorted(self.method.FAMILIES))} decoders, not {family}"
-            )
+        check_family(source, self.method.FAMILIES, self.method.NAME)
         torch.manual_seed(self.seed)
         model = checkpoint.load(source, work.device)
         empty = torch.empty(0, 0, dtype=torch.long)
@@ -44,6 +42,14 @@ class Compress(Step):
         )
         smaller = self.method.compress(model, calibration)
         store_model(work, smaller, calibration_tokens=calibration.count)
+
+
+def check_family(source: Path, families: Collection[str], what: str) -> None:
+    """Raise ValueError where the model in `source` is of no family that `what` takes."""
+    from harness.models import checkpoint
+
+    if (family := checkpoint.family(source)) not in families:
+        raise ValueError(f"{what} takes {', '.join(sorted(families))} decoders, not {family}")
 
 
 def store_model(work: Work, model: Any, **facts: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from harness import environment, registry
+from harness import environment, recipes, registry
 from harness.data import layout, suites
 from harness.models import source
 
@@ -165,7 +165,7 @@ def _name_errors(content: dict[str, Any]) -> list[str]:
         partial(source.check, str(content["model"])),
     ]
     for recipe in _listed(content["methods"]):
-        checks += [partial(registry.parse, part, settings) for part in str(recipe).split("+")]
+        checks += [partial(registry.parse, part, settings) for part in recipes.parts(str(recipe))]
     checks += [partial(registry.quantizer, str(name)) for name in _listed(content["quantizers"]) if name is not None]
     errors = []
     for check in checks:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import environment, registry
+from harness import environment, recipes, registry
 from harness.config import ConfigErrors, RunConfig
 from harness.data import suites
 from harness.evaluation.evaluate import Evaluate
@@ -15,7 +15,6 @@ from harness.measures.footprint import Footprint
 from harness.measures.speed import Speed
 from harness.models.source import Import, resolve
 from harness.pruning.budget import check_budget
-from harness.pruning.unstructured import expands
 from harness.quantize import Quantize
 from harness.spec import CalibrationSpec, Method, Node, Setup, TaskSpec
 from harness.store import Store
@@ -108,8 +107,8 @@ def build(run: RunConfig) -> Plan:
 
 def _texts(run: RunConfig, suite: suites.Suite) -> dict[str, str]:
     """Return the names of calibration text and training data; what no method of the run needs is the shipped one."""
-    recipes = [part for recipe in run.methods for part in recipe.split("+")]
-    needs = {need for part in recipes for need in registry.parse(part, run.settings)[0].NEEDS}
+    written = [part for recipe in run.methods for part in recipes.parts(recipe)]
+    needs = {need for part in written for need in registry.parse(part, run.settings)[0].NEEDS}
     shipped = "demo_instructions"
     return {
         "calibration": (run.calibration.text or suite.calibration) if needs else shipped,
@@ -118,8 +117,8 @@ def _texts(run: RunConfig, suite: suites.Suite) -> dict[str, str]:
 
 
 def _variants(run: RunConfig, recipe: str, dense: Node, setup: Setup) -> Iterator[Variant]:
-    parts = [registry.parse(part, run.settings) for part in recipe.split("+")]
-    open_parts = [index for index, (kind, fields) in enumerate(parts) if expands(kind, fields)]
+    parts = [registry.parse(part, run.settings) for part in recipes.parts(recipe)]
+    open_parts = [index for index, (kind, fields) in enumerate(parts) if kind.open_budget(fields)]
     for budget in run.budgets if open_parts else (None,):
         methods = []
         for index, (kind, fields) in enumerate(parts):
@@ -137,17 +136,18 @@ def _variants(run: RunConfig, recipe: str, dense: Node, setup: Setup) -> Iterato
                 )
             for step in method.stages(setup):
                 checkpoint = Node(step, checkpoint)
-        label = recipe if budget is None else f"{recipe}@{budget:g}"
+        shown = recipes.label(recipe)
+        label = shown if budget is None else f"{shown}@{budget:g}"
         for name in dict.fromkeys(run.quantizers):
             quantizer = registry.quantizer(name)
             final = Node(Quantize(quantizer=quantizer), checkpoint) if quantizer else checkpoint
             yield Variant(
                 name=label + (f"+{name}" if quantizer else ""),
-                recipe=recipe,
+                recipe=shown,
                 method="+".join(method.NAME for method in methods),
                 budget=budget if budget is not None else _own_budget(methods),
                 quantizer=name,
-                simulated=any(not method.STRUCTURED for method in methods),
+                simulated=any(method.simulated for method in methods),
                 checkpoint=final,
                 measures=_measures(run, setup, final, dense),
             )

@@ -19,7 +19,13 @@ class Quantize(Step):
 
     def run(self, work: Work) -> None:
         from harness.measures.size import nonzero_count
+        from harness.models import checkpoint
         from harness.pruning.anatomy import parameter_count
 
-        model = self.quantizer.apply(work.checkpoint(), work.draft / CHECKPOINT)
+        source = work.checkpoint()
+        if library := checkpoint.quantization(source):
+            raise ValueError(
+                f"the recipe quantized this model already ({library}); {self.quantizer.NAME} cannot go on top"
+            )
+        model = self.quantizer.apply(source, work.draft / CHECKPOINT)
         work.result |= {"parameters": parameter_count(model), "nonzero_parameters": nonzero_count(model)}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import importlib.metadata
 import pkgutil
-import re
 from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from harness import recipes
 from harness.data.layout import nearest
 from harness.spec import Method, Quantizer
 
@@ -54,11 +53,15 @@ def _is(value: Any, kind: type) -> bool:
 
 
 def parse(text: str, settings: dict[str, dict[str, Any]]) -> tuple[type[Method], dict[str, Any]]:
-    """Return class and fields of `name` or `name(field=value, ...)`, with the profile's settings below the written ones."""
-    name, written = call(text)
+    """Return class and fields of a method as `recipes` says it is written, the profile's settings below the written ones."""
+    name, file, written = recipes.call(text)
     if name not in methods():
         raise ValueError(f"method {name} is unknown; {nearest(name, list(methods()))}")
     kind = methods()[name]
+    if bool(file or written.get(kind.FILE)) != bool(kind.FILE):
+        taken = "takes no file" if file else f"needs a file: {name}:{kind.FILE}.yaml"
+        raise ValueError(f"method {text}: {name} {taken}")
+    written |= {kind.FILE: file} if file else {}
     for field in written:
         if field not in kind.model_fields:
             raise ValueError(f"method {name} has no field {field}; {nearest(field, list(kind.model_fields))}")
@@ -72,7 +75,7 @@ def build(kind: type[Method], fields: dict[str, Any]) -> Method:
         return kind(**fields)
     except ValidationError as error:
         lines = [
-            f"method {kind.NAME}: {'.'.join(map(str, item['loc'])) or 'fields'}: {item['msg']}"
+            f"method {kind.NAME}: {'.'.join(map(str, item['loc'])) or 'fields'}: {item['msg'].removeprefix('Value error, ')}"
             for item in error.errors()
         ]
         raise ValueError("\n".join(lines)) from None
@@ -85,23 +88,3 @@ def quantizer(name: str) -> Quantizer | None:
     if name not in quantizers():
         raise ValueError(f"quantizer {name} is unknown; {nearest(name, ['none', *quantizers()])}")
     return quantizers()[name]()
-
-
-def call(text: str) -> tuple[str, dict[str, Any]]:
-    """Return name and keyword values of `name(field=value)`; words and n:m patterns need no quotes.
-
-    ValueError when it is not of that form.
-    """
-    try:
-        tree = ast.parse(re.sub(r"=\s*(\d+:\d+)", r"='\1'", text.strip()), mode="eval").body
-        if isinstance(tree, ast.Name):
-            return tree.id, {}
-        if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and not tree.args:
-            return tree.func.id, {str(word.arg): _value(word.value) for word in tree.keywords}
-    except (SyntaxError, ValueError):
-        pass
-    raise ValueError(f"method {text!r} is not of the form name or name(field=value, ...)")
-
-
-def _value(node: ast.expr) -> Any:
-    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)

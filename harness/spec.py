@@ -137,11 +137,22 @@ class Method(Spec):
     FAMILIES: ClassVar[frozenset[str]] = LLAMA_LIKE
     FOLLOWS: ClassVar[bool] = True  # may come after another method in a recipe
     SOURCE: ClassVar[str] = ""  # paper
+    FILE: ClassVar[str] = ""  # the field that what follows a colon fills, as in `external:my-method.yaml`
+
+    @classmethod
+    def open_budget(cls, fields: dict[str, Any]) -> bool:
+        """Tell whether the run's `budgets` are to be filled in: the method takes one, and none is among `fields`."""
+        return "budget" in cls.model_fields and fields.get("budget") is None
 
     @property
     def needs(self) -> frozenset[str]:
-        """Return what this method with these fields needs: NEEDS, and more where fields ask for more."""
+        """Return what this method with these fields needs: NEEDS, and more or less where fields say so."""
         return self.NEEDS
+
+    @property
+    def simulated(self) -> bool:
+        """Tell whether zeros stay where they are, so that size, memory and speed are no savings."""
+        return not self.STRUCTURED
 
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
         """Return the smaller model; `model` may be changed and must not be used afterwards."""

@@ -15,7 +15,8 @@ from reports.averages import add_averages
 from reports.method_fronts import method_fronts
 from reports.variants import Facts, Row
 
-MADE = ("compress", "supernet", "search", "pick", "recover", "refit", "quantize")  # steps that are a variant's price
+# steps that are a variant's price
+MADE = ("compress", "supernet", "search", "pick", "recover", "refit", "command", "recipe", "quantize")
 APART = (
     "searcher",
     "options",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from harness.pruning.anatomy import counted
+
 
 @torch.no_grad()
 def nonzero_count(model: nn.Module) -> int:
     """Return how many parameters differ from zero, tied ones counted once; quantized weights by their stored integers."""
-    return sum(_nonzero(parameter) for parameter in model.parameters())
+    return sum(_nonzero(parameter) for parameter in counted(model))
 
 
 def _nonzero(weight: Tensor) -> int:

@@ -5,14 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    CompressedTensorsConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
-import harness.models.per_layer as _registered  # noqa: F401  (makes per-layer checkpoints loadable)
+from harness.models import per_layer, sliced  # noqa: F401  (makes their checkpoints loadable)
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -28,13 +36,19 @@ TOKENIZER_FILES = (
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' progress bars and notices while loading."""
+    """Silence transformers' progress bars and notices while loading and saving."""
     level = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     logging.getLogger("torchao").setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            for words in (
+                "Attempting to save a model with offloaded",
+                "You passed `quantization_config` or equivalent",
+            ):
+                warnings.filterwarnings("ignore", words)  # of models that recipes quantized; both are as we want it
+            yield
     finally:
         transformers.logging.set_verbosity(level)
 
@@ -42,7 +56,9 @@ def quiet() -> Iterator[None]:
 def load(folder: Path, device: str = "cpu") -> PreTrainedModel:
     """Return the model in `folder` in its stored dtype, in eval mode, on `device` ("auto" spreads it over devices)."""
     with quiet():
-        where = {"device_map": device} if device != "cpu" else {}
+        where: dict[str, Any] = {"device_map": device} if device != "cpu" else {}
+        if quantization(folder) == "compressed-tensors":  # packed weights would unpack at the first pass, unasked
+            where["quantization_config"] = CompressedTensorsConfig(dequantize=True)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", **where)
     return model.eval()
 
@@ -84,6 +100,11 @@ def pick_device(asked: str) -> str:
     return "auto" if torch.cuda.device_count() > 1 else "cuda"
 
 
+def quantization(folder: Path) -> str:
+    """Return which library's quantization `folder` says its weights are in; empty for none."""
+    return (json.loads((folder / "config.json").read_text()).get("quantization_config") or {}).get("quant_method", "")
+
+
 def family(folder: Path) -> str:
-    """Return the decoder family that `folder` says it holds, without the per-layer prefix."""
+    """Return the decoder family that `folder` says it holds, without the per-layer prefix; a sliced one is its own."""
     return json.loads((folder / "config.json").read_text()).get("model_type", "").removeprefix("per_layer_")

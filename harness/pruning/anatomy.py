@@ -14,6 +14,8 @@ ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
 ATTENTION_WRITER, MLP_WRITER = "self_attn.o_proj", "mlp.down_proj"  # what writes to the residual stream
 
+QUANTIZATION = ("weight_scale", "weight_zero_point", "weight_g_idx", "weight_shape", "input_scale", "input_zero_point")
+
 
 @dataclass(frozen=True)
 class LayerShape:
@@ -111,9 +113,16 @@ def layer_shapes(model: PreTrainedModel) -> list[LayerShape]:
     return [layer_shape(layer) for layer in layers(model)]
 
 
+def counted(model: nn.Module) -> Iterator[nn.Parameter]:
+    """Yield the parameters, tied ones once, without the scales and zero points of quantized ones."""
+    for name, parameter in model.named_parameters():
+        if not name.endswith(QUANTIZATION):
+            yield parameter
+
+
 def parameter_count(model: nn.Module) -> int:
     """Return the number of parameters, tied ones counted once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    return sum(parameter.numel() for parameter in counted(model))
 
 
 def outside_parameters(model: PreTrainedModel) -> int:

@@ -40,6 +40,11 @@ class Unstructured(Method):
             raise ValueError(f"pattern=n:m must have 0 < n < m, not {self.pattern}; 2:4 keeps two of every four")
         return self
 
+    @classmethod
+    def open_budget(cls, fields: dict[str, Any]) -> bool:
+        """Tell whether the run's `budgets` are to be filled in: none of the three is among `fields`."""
+        return all(fields.get(name) is None for name in ("budget", "sparsity", "pattern"))
+
     @property
     def kept_of(self) -> tuple[int, int]:
         """The pattern's n and m."""
@@ -111,10 +116,3 @@ class Layerwise(Unstructured):
         going = progress.track(walk(model, calibration.tokens), "pruning layers", total=count, start=start)
         for (_, layer, feed), sparsity in zip(going, sparsities, strict=True):
             yield layer, feed, sparsity
-
-
-def expands(kind: type[Method], fields: dict[str, Any]) -> bool:
-    """Tell whether a method takes its budget from the run's `budgets` (none of its own is written)."""
-    return "budget" in kind.model_fields and not any(
-        fields.get(name) is not None for name in ("budget", "sparsity", "pattern")
-    )

@@ -1,0 +1,1 @@
+"""Methods that others wrote: commands in environments of their own, and recipes of SparseML."""

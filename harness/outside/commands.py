@@ -1,0 +1,115 @@
+"""A method as a command: checkpoint in, checkpoint out, described by a YAML file that anyone can write."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from harness.data.layout import nearest
+from harness.outside import environments
+from harness.pruning.budget import TOLERANCE
+from harness.spec import LLAMA_LIKE, Spec
+from harness.store import sha256_file
+
+WORD = re.compile(r"\{(\w+)\}")
+WORDS = ("input", "output", "budget", "calibration", "seed", "device", "python")
+
+
+class Command(Spec):
+    """What runs, and what it promises.
+
+    `command` may hold {input} and {output}, folders of checkpoints; {budget}, the share of the dense parameters that stays;
+    {calibration}, a file of JSON lines with `input_ids` and `text`; {seed}; {device}; {python}, the interpreter of
+    `environment` or our own. It runs in the folder of its YAML file. `files` are what decides the result beside the
+    command itself: their content is part of the key, so that a changed script is run anew.
+    """
+
+    UNKEYED: ClassVar[frozenset[str]] = frozenset({"folder"})
+    name: Annotated[str, Field(min_length=1)]
+    command: Annotated[tuple[str, ...], Field(min_length=1)]
+    structured: bool = True  # it removes parameters; otherwise it writes zeros, which tables label `simulated`
+    tolerance: Annotated[float, Field(ge=0, le=1)] = TOLERANCE
+    environment: str | None = None
+    variables: dict[str, str] = Field(default_factory=dict)
+    families: tuple[str, ...] = tuple(sorted(LLAMA_LIKE))
+    files: tuple[str, ...] = ()
+    contents: dict[str, str] = Field(default_factory=dict)  # sha256 by file, and of the environment
+    folder: str = "."
+
+    @field_validator("command")
+    @classmethod
+    def _known_words(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        written = [word for part in command for word in WORD.findall(part)]
+        for word in written:
+            if word not in WORDS:
+                raise ValueError(f"{{{word}}} is unknown; {nearest(word, list(WORDS))}")
+        for word in ("input", "output"):
+            if word not in written:
+                raise ValueError(f"the command never says {{{word}}}, so that no checkpoint comes in or out")
+        return command
+
+    @model_validator(mode="before")
+    @classmethod
+    def _contents_of_files(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict) or "contents" in fields:
+            return fields
+        place, found = Path(fields.get("folder", ".")), {}
+        for name in fields.get("files") or ():
+            if not (place / str(name)).is_file():
+                raise ValueError(f"files: {name} is not beside the YAML file")
+            found[str(name)] = sha256_file(place / str(name))
+        if fields.get("environment"):
+            found["environment"] = environments.digest(str(fields["environment"]))
+        return {**fields, "contents": found}
+
+    @model_validator(mode="after")
+    def _program_exists(self) -> Command:
+        program = self.command[0]
+        if not WORD.search(program) and not shutil.which(program) and not (Path(self.folder) / program).is_file():
+            raise ValueError(f"command: no program {program}")
+        return self
+
+    @property
+    def interpreter(self) -> str:
+        """What {python} stands for."""
+        return str(environments.interpreter(self.environment)) if self.environment else sys.executable
+
+    def takes(self, word: str) -> bool:
+        """Tell whether the command says {word}."""
+        return any(word in WORD.findall(part) for part in self.command)
+
+    def filled(self, values: dict[str, str]) -> list[str]:
+        """Return the command with its words replaced."""
+        return [WORD.sub(lambda found: values[found[1]], part) for part in self.command]
+
+
+def read(path: str) -> Command:
+    """Return the command that a YAML file describes; ValueError, a line for each thing that is wrong with it."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        content = yaml.safe_load(file.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: a mapping with name and command is wanted")
+    given = {key: value for key, value in content.items() if key not in ("contents", "folder")}
+    try:
+        return Command(**{"name": file.stem, **given, "folder": str(file.resolve().parent)})
+    except ValidationError as error:
+        lines = [_line(item) for item in error.errors()]
+        raise ValueError("\n".join(f"{path}: {line}" for line in lines)) from None
+
+
+def _line(item: Any) -> str:
+    where = ".".join(map(str, item["loc"]))
+    if item["type"] == "extra_forbidden":
+        return f"{where} is unknown; {nearest(where, list(Command.model_fields))}"
+    return f"{where}: {item['msg']}".removeprefix(": ").replace("Value error, ", "")
