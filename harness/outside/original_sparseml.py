@@ -40,6 +40,8 @@ def main() -> None:
     source, output = Path(asked.input), Path(asked.output)
     config = translated(json.loads((source / "config.json").read_text()))
 
+    output.mkdir(parents=True)
+    os.chdir(output)  # sparseml leaves its logs where it stands
     import sparseml
     import torch
     from safetensors.torch import load_file, save_file
@@ -60,7 +62,6 @@ def main() -> None:
     samples = [
         {"input_ids": torch.tensor(row), "attention_mask": torch.ones(len(row), dtype=torch.long)} for row in rows
     ]
-    output.mkdir(parents=True)
     recipe = output / "recipe.yaml"
     recipe.write_text(os.environ["SPARSEML_RECIPE"])
     sparseml.apply(

@@ -42,7 +42,8 @@ class RunCommand(Step):
 
         from harness.compress import check_family, store_model
 
-        source, output, drawn = work.checkpoint(), work.draft / "output", work.draft / "calibration.jsonl"
+        source, draft = work.checkpoint().resolve(), work.draft.resolve()  # the command runs elsewhere
+        output, drawn = draft / "output", draft / "calibration.jsonl"
         check_family(source, self.command.families, self.command.name)
         facts = {}
         if self.calibration:

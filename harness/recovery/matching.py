@@ -15,6 +15,8 @@ def match_layers(pruned: PreTrainedModel, dense: PreTrainedModel) -> list[int]:
     By `config.kept_layers` where a method wrote it, one to one at equal depth, else the ascending choice whose norms and
     output weights are most alike. ValueError when the two cannot be compared.
     """
+    if getattr(pruned.config, "stream_sizes", None):
+        raise ValueError("refit compares residual streams, and slicegpt rotates them: refit cannot follow it")
     if pruned.config.hidden_size != dense.config.hidden_size:
         raise ValueError(
             f"refit needs the dense hidden size {dense.config.hidden_size}, and the pruned model has {pruned.config.hidden_size}"
