@@ -1,8 +1,9 @@
-"""LLM-Pruner: remove coupled groups (heads, MLP channels) by their first-order effect on the loss."""
+"""LLM-Pruner: remove coupled groups (heads, MLP channels) by their effect on the loss, by their size, or at random."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from dataclasses import replace
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -10,44 +11,84 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from harness.data.calibration import Calibration
-from harness.pruning.anatomy import ATTENTION, MLP, layer_shapes, layers
+from harness.pruning.anatomy import (
+    ATTENTION,
+    ATTENTION_WRITER,
+    MLP,
+    MLP_WRITER,
+    LayerShape,
+    layer_shape,
+    layer_shapes,
+    layers,
+    linears,
+    parameter_count,
+)
+from harness.pruning.budget import check_reached
+from harness.pruning.columns import by_group
 from harness.pruning.depth import ends
 from harness.pruning.extraction import Keep, extract
 from harness.pruning.ratios import keep_best, pruned, solve_ratios
-from harness.pruning.taylor import element1, gradients
+from harness.pruning.taylor import element1, element2, gradients, vector
+from harness.pruning.threshold import best_parts
 from harness.spec import Method
+
+Squares = dict[nn.Parameter, Tensor]  # of a weight's gradients, summed over samples: (out, in)
 
 
 class LLMPruner(Method):
-    """Taylor importance |w g| per weight (element1; Ma et al., arXiv 2305.11627, eq. 5 with the first-order term),
-    summed over all weights that must go together; local per layer, the same ratio in each.
+    """Remove heads and MLP channels of least importance, all weights that must go together at once (Ma et al., arXiv 2305.11627).
+
+    `criterion`, each summed over rows of q, k, v (gate, up) and columns of o (down), g the gradient of the loss:
+    "vector" |sum of w g over a row or column|, the absolute value taken per row and per matrix as in the published code;
+    "element1" |w g|; "element2" |w g - w^2 sum_j(g_j^2) / 2| with g = sum_j(g_j) over samples (the published code's
+    param_mix has means of both: the same order); "l1" |w| and "l2" w^2, no root, which look at no text; "random".
+    `scope`: "local", the same ratio in every layer, or "global", one threshold over raw scores of groups and channels of
+    all open layers together, as published (nothing is normalised, so a group, of more weights, outlives most channels), but
+    placed where the parameters meet the budget; a layer keeps its best group and 8 channels.
 
     The first `protect_first` and last `protect_last` layers stay whole (4 and 2 of LLaMA-7B's 32; the same shares of
     other depths when None). With grouped queries a whole key-value group goes with its query heads, and importance is
-    folded as attention groups them: query head j belongs to group j // queries, where the published code takes j mod groups.
+    folded as attention groups them: query head j belongs to group j // queries. `paper_compat` has three things as the
+    published code: the fold j mod groups, and, which shows in global scope only, means over the matrices for l1 and l2,
+    and for "random" the sum of head_dim draws as a group's score.
     """
 
     NAME = "llm_pruner"
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration", "backward"})
     SOURCE: ClassVar[str] = "arXiv 2305.11627"
+    LATER: ClassVar[frozenset[str]] = frozenset({"criterion", "scope", "paper_compat", "seed"})
     budget: Annotated[float, Field(gt=0, le=1)]
     samples: Annotated[int, Field(gt=0)] = 10  # sequences of 64 tokens, as in the paper
     length: Annotated[int, Field(gt=1)] = 64
     protect_first: Annotated[int, Field(ge=0)] | None = None
     protect_last: Annotated[int, Field(ge=0)] | None = None
+    criterion: Literal["vector", "element1", "element2", "random", "l1", "l2"] = "element1"
+    scope: Literal["local", "global"] = "local"
+    paper_compat: bool = False
+    seed: int = 0  # of "random"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset() if self.criterion in ("random", "l1", "l2") else self.NEEDS
 
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
-        shapes = layer_shapes(model)
+        shapes, dense = layer_shapes(model), parameter_count(model)
         open_layers = self.prunable(len(shapes))
-        ratios = solve_ratios(model, self.budget, open_layers=open_layers, what=self.NAME)
+        ratios = solve_ratios(model, self.budget, open_layers=open_layers, what=self.NAME)  # also: is it in reach?
         scores = self.importance(model, calibration.tokens[: self.samples, : self.length])
-        return extract(
-            model,
-            [
-                keep_best(index, pruned(shape, *ratios), *scores[index]) if index in open_layers else Keep(index)
-                for index, shape in enumerate(shapes)
-            ],
-        )
+        keeps = [Keep(index) for index in range(len(shapes))]
+        if self.scope == "global":
+            target = (self.budget - 1) * dense + sum(shapes[index].parameters for index in open_layers)
+            groups, channels = ([scores[index][part] for index in open_layers] for part in (0, 1))
+            kept = best_parts(groups, channels, shapes=[shapes[index] for index in open_layers], target=target)
+            for index, keep in zip(open_layers, kept, strict=True):
+                keeps[index] = replace(keep, layer=index)
+        else:
+            for index in open_layers:
+                keeps[index] = keep_best(index, pruned(shapes[index], *ratios), *scores[index])
+        smaller = extract(model, keeps)
+        check_reached(parameter_count(smaller), dense, self.budget, self.NAME)
+        return smaller
 
     def prunable(self, depth: int) -> range:
         """Return the layers that may shrink."""
@@ -58,26 +99,50 @@ class LLMPruner(Method):
 
     def importance(self, model: PreTrainedModel, tokens: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Return per layer the importance of key-value groups (groups,) and MLP channels (width,)."""
-        with gradients(model, tokens):
-            return [(self.group_scores(layer), self.channel_scores(layer)) for layer in layers(model)]
+        if self.criterion == "random":
+            generator = torch.Generator().manual_seed(self.seed)
+            return [self.drawn(shape, generator) for shape in layer_shapes(model)]
+        if not self.needs:
+            return [self.scores(layer, {}) for layer in layers(model)]
+        with gradients(model, tokens, squares=self.criterion == "element2") as squared:
+            return [self.scores(layer, squared) for layer in layers(model)]
 
-    @staticmethod
-    @torch.no_grad()
-    def group_scores(layer: nn.Module) -> Tensor:
-        """Sum |w g| over the rows of q, k, v and columns of o of each key-value group (groups,)."""
-        attention = layer.self_attn
-        groups = attention.k_proj.out_features // attention.head_dim
-        total = torch.zeros(groups, device=attention.k_proj.weight.device)
-        for name in ATTENTION:
-            weight = getattr(attention, name).weight
-            score = element1(weight)
-            rows = score.T if name == "o_proj" else score  # (heads * head_dim, hidden)
-            total += rows.unflatten(0, (groups, -1)).sum((1, 2))  # query head j is in group j // queries
-        return total
+    def drawn(self, shape: LayerShape, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return uniform draws (groups,) and (width,); a group's is the sum of head_dim of them if `paper_compat`."""
+        draws = torch.rand(shape.groups, shape.head_dim if self.paper_compat else 1, generator=generator)
+        return draws.sum(1), torch.rand(shape.width, generator=generator)
 
-    @staticmethod
     @torch.no_grad()
-    def channel_scores(layer: nn.Module) -> Tensor:
-        """Sum |w g| over the row of gate and up and the column of down of each channel (width,)."""
-        scores = [element1(getattr(layer.mlp, name).weight) for name in MLP]
-        return scores[0].sum(1) + scores[1].sum(1) + scores[2].sum(0)
+    def scores(self, layer: nn.Module, squared: Squares) -> tuple[Tensor, Tensor]:
+        """Return the importance of a layer's groups (groups,) and channels (width,), read from weights and gradients."""
+        shape = layer_shape(layer)
+        groups, channels = torch.zeros(shape.groups), torch.zeros(shape.width)
+        for name, linear in linears(layer):
+            lines = self.lines(linear.weight, 0 if name in (ATTENTION_WRITER, MLP_WRITER) else 1, squared).cpu()
+            if name.startswith("mlp."):
+                channels += lines
+            else:
+                groups += folded(lines, shape, interleaved=self.paper_compat)
+        if self.paper_compat and self.criterion in ("l1", "l2"):
+            return groups / len(ATTENTION), channels / len(MLP)
+        return groups, channels
+
+    def lines(self, weight: Tensor, dim: int, squared: Squares) -> Tensor:
+        """Return the importance of the rows (out,) of a weight, or of its columns (in,), summed over `dim`."""
+        if self.criterion == "vector":
+            return vector(weight, dim)
+        if self.criterion == "element1":
+            return element1(weight).sum(dim)
+        if self.criterion == "element2":
+            return element2(weight, squared[weight]).sum(dim)
+        return weight.float().abs().pow(1 if self.criterion == "l1" else 2).sum(dim)
+
+
+def folded(lines: Tensor, shape: LayerShape, *, interleaved: bool) -> Tensor:
+    """Return the sums (groups,) over each group's lines of q or o (groups * queries * head_dim,), or k or v (groups * head_dim,).
+
+    Query head j is in group j // queries; if `interleaved`, counted to j mod groups, as the published code does.
+    """
+    if interleaved:
+        return lines.view(-1, shape.groups, shape.head_dim).sum((0, 2))
+    return by_group(lines, shape.groups).sum(1)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from harness import progress
 from harness.data.calibration import Calibration
 from harness.pruning.anatomy import layers, linears
 from harness.pruning.depth import drop, ends
 from harness.pruning.importance import measure
+from harness.pruning.perplexity import perplexities_without
 from harness.pruning.taylor import element1, gradients
-from harness.pruning.walk import first_inputs
 from harness.spec import Method
 
 
@@ -73,30 +70,3 @@ def effects(model: PreTrainedModel, tokens: Tensor) -> list[float]:
             sum(element1(linear.weight).double().sum().item() for _, linear in linears(layer))
             for layer in layers(model)
         ]
-
-
-@torch.no_grad()
-def perplexities_without(model: PreTrainedModel, tokens: Tensor) -> Tensor:
-    """Return the perplexity (layers,), float64, of `tokens` (samples, length) when each layer alone is left out.
-
-    One pass serves all for the layers before the one left out, so that n layers cost about n / 2 passes.
-    """
-    stack = list(layers(model))
-    states, arguments = first_inputs(model, tokens, batch=1)
-    losses = []
-    for index, layer in enumerate(progress.track(stack, "layers left out")):
-        total = 0.0
-        for sample, state, extra in zip(tokens.split(1), states, arguments, strict=True):
-            for later in stack[index + 1 :]:
-                state = later(state, **extra)
-            total += negative_log_likelihood(model, state, sample)
-        losses.append(total)
-        states = [layer(state, **extra) for state, extra in zip(states, arguments, strict=True)]
-    return torch.tensor(losses, dtype=torch.float64).div(tokens[:, 1:].numel()).exp()
-
-
-def negative_log_likelihood(model: PreTrainedModel, state: Tensor, sample: Tensor) -> float:
-    """Return the nats, summed, of all but the first token of `sample` (1, length), given the last layer's output."""
-    normed = model.get_decoder().norm(state[:, :-1])
-    logits = model.get_output_embeddings()(normed).float()  # (1, length - 1, vocabulary)
-    return cross_entropy(logits[0], sample[0, 1:].to(logits.device), reduction="sum").item()

@@ -26,10 +26,13 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=False)
     VERSION: ClassVar[int] = 1
     UNKEYED: ClassVar[frozenset[str]] = frozenset()  # fields that change where or how fast, never what
+    LATER: ClassVar[frozenset[str]] = frozenset()  # fields whose default does what was done before there were any
 
     def fingerprint_fields(self) -> dict[str, Any]:
         """Return class path, VERSION and every field that decides the result, recursively, as JSON values."""
-        fields = {name: _plain(getattr(self, name)) for name in type(self).model_fields if name not in self.UNKEYED}
+        kinds = type(self).model_fields
+        default = {name for name in self.LATER if getattr(self, name) == kinds[name].default}
+        fields = {name: _plain(getattr(self, name)) for name in kinds if name not in self.UNKEYED | default}
         return {"class": f"{type(self).__module__}:{type(self).__qualname__}", "version": self.VERSION, **fields}
 
 

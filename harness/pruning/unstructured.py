@@ -73,6 +73,7 @@ class Layerwise(Unstructured):
     """
 
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"ratios", "owl_threshold", "owl_lambda"})
     ratios: Literal["uniform", "owl"] = "uniform"
     owl_threshold: Annotated[float, Field(gt=0)] = 5.0
     owl_lambda: Annotated[float, Field(gt=0, lt=0.5)] = 0.08
@@ -85,12 +86,6 @@ class Layerwise(Unstructured):
                 "give sparsity or budget with owl, or leave ratios at uniform"
             )
         return self
-
-    def fingerprint_fields(self) -> dict[str, Any]:
-        """Return what decides the result: of OWL nothing where the ratios are uniform, as before there was a choice."""
-        fields = super().fingerprint_fields()
-        unused = ("ratios", "owl_threshold", "owl_lambda") if self.ratios == "uniform" else ()
-        return {name: value for name, value in fields.items() if name not in unused}
 
     @torch.no_grad()
     def sparsities(self, model: PreTrainedModel, tokens: Tensor) -> list[float]:

@@ -1,0 +1,86 @@
+"""Perplexity of models that differ in one decoder layer, without running again the layers before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
+
+from harness import progress
+from harness.pruning.anatomy import layers
+from harness.pruning.walk import first_inputs
+
+Layer = Callable[..., Tensor]  # a decoder layer, or what is run in its place
+
+
+class Relay:
+    """A model's layers on `tokens` (samples, length), one of which is replaced at a time.
+
+    Each layer's inputs are held, `batch` samples at once, so that a replacement costs no more than the layers from it on.
+    The model itself stays as it is.
+    """
+
+    @torch.no_grad()
+    def __init__(self, model: PreTrainedModel, tokens: Tensor, *, batch: int = 4) -> None:
+        self.stack: list[Layer] = list(layers(model))
+        self._model, self._samples = model, tokens.split(batch)
+        first, self._arguments = first_inputs(model, tokens, batch)
+        self._inputs = [first]  # per layer and batch (batch, length, hidden)
+        self._count = tokens[:, 1:].numel()
+        self.replace(0, self.stack[0])
+
+    @torch.no_grad()
+    def loss(self, index: int, layer: Layer) -> float:
+        """Return the nats per token, the logarithm of the perplexity, with `layer` in the place of layer `index`."""
+        stack, total = (layer, *self.stack[index + 1 :]), 0.0
+        for sample, state, extra in zip(self._samples, self._inputs[index], self._arguments, strict=True):
+            total += negative_log_likelihood(self._model, run(stack, state, extra), sample)
+        return total / self._count
+
+    @torch.no_grad()
+    def replace(self, index: int, layer: Layer) -> None:
+        """Let `layer` stand in the place of layer `index` from now on."""
+        self.stack[index] = layer
+        del self._inputs[index + 1 :]
+        for each in self.stack[index:-1]:
+            self._inputs.append([run((each,), *pair) for pair in zip(self._inputs[-1], self._arguments, strict=True)])
+
+
+def run(stack: Sequence[Layer], state: Tensor, arguments: dict[str, Any]) -> Tensor:
+    """Return what comes out of layers one after the other (batch, length, hidden)."""
+    for layer in stack:
+        state = layer(state, **arguments)
+    return state
+
+
+@torch.no_grad()
+def perplexities_without(model: PreTrainedModel, tokens: Tensor) -> Tensor:
+    """Return the perplexity (layers,), float64, of `tokens` (samples, length) when each layer alone is left out.
+
+    One pass serves all for the layers before the one left out, so that n layers cost about n / 2 passes; one layer's
+    inputs are held at a time.
+    """
+    stack = list(layers(model))
+    states, arguments = first_inputs(model, tokens, batch=1)
+    losses = []
+    for index, layer in enumerate(progress.track(stack, "layers left out")):
+        later = stack[index + 1 :]
+        losses.append(
+            sum(
+                negative_log_likelihood(model, run(later, state, extra), sample)
+                for sample, state, extra in zip(tokens.split(1), states, arguments, strict=True)
+            )
+        )
+        states = [run((layer,), state, extra) for state, extra in zip(states, arguments, strict=True)]
+    return torch.tensor(losses, dtype=torch.float64).div(tokens[:, 1:].numel()).exp()
+
+
+def negative_log_likelihood(model: PreTrainedModel, state: Tensor, samples: Tensor) -> float:
+    """Return the nats, summed, of all but the first token of `samples` (batch, length), given the last layer's output."""
+    normed = model.get_decoder().norm(state[:, :-1])
+    logits = model.get_output_embeddings()(normed).float()  # (batch, length - 1, vocabulary)
+    return cross_entropy(logits.flatten(0, 1), samples[:, 1:].flatten().to(logits.device), reduction="sum").item()
