@@ -30,7 +30,7 @@ from harness.pruning.extraction import Keep, extract
 from harness.pruning.ratios import keep_best, pruned, solve_ratios
 from harness.pruning.taylor import element1, element2, gradients, vector
 from harness.pruning.threshold import best_parts
-from harness.spec import Method
+from harness.spec import Cost, Method
 
 Squares = dict[nn.Parameter, Tensor]  # of a weight's gradients, summed over samples: (out, in)
 
@@ -70,6 +70,9 @@ class LLMPruner(Method):
     @property
     def needs(self) -> frozenset[str]:
         return frozenset() if self.criterion in ("random", "l1", "l2") else self.NEEDS
+
+    def effort(self, tokens: int) -> Cost:
+        return Cost(backward_tokens=min(self.samples * self.length, tokens), seconds=5)
 
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
         shapes, dense = layer_shapes(model), parameter_count(model)

@@ -31,7 +31,7 @@ from harness.pruning.extraction import Keep, extract
 from harness.pruning.narrowing import narrowed
 from harness.pruning.perplexity import Relay
 from harness.pruning.ratios import keep_best
-from harness.spec import Method
+from harness.spec import Cost, Method
 
 Option = tuple[int, LayerShape]  # a layer, and the widths it would have
 Options = Callable[
@@ -75,6 +75,10 @@ class MultiPruner(Method):
         if min(value) < 0 or not sum(value):
             raise ValueError(f"distribution must be three shares of blocks, channels and heads, not {value}")
         return value
+
+    def effort(self, tokens: int) -> Cost:
+        passes = 190 if self.lazy else 1400  # of SmolLM2-135M at budget 0.8
+        return Cost(forward_tokens=passes * min(self.samples * self.length, tokens), seconds=5)
 
     @torch.no_grad()
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:

@@ -14,7 +14,7 @@ from harness.nas.spaces import axes
 from harness.nas.strategies import Strategy, Teacher
 from harness.nas.tally import Objective
 from harness.nas.training import Supernet
-from harness.recovery.recover import Adapter
+from harness.recovery.recover import Trained
 from harness.spec import CalibrationSpec, Method, Setup, Step
 
 WINDOW = 256  # tokens of text that are read together
@@ -43,7 +43,7 @@ class NAS(Method):
     learning_rate: Annotated[float, Field(gt=0)] = 3e-5
     distill: Annotated[float, Field(ge=0, le=1)] = 0.7
     teacher: Teacher = "inplace"
-    adapter: Adapter = "full"
+    adapter: Trained = "full"
     searcher: str = "evolution"
     options: dict[str, Any] = Field(default_factory=dict)
     evaluations: Annotated[int, Field(gt=0)] = 120

@@ -12,11 +12,12 @@ from harness.spec import Method, Setup, Step
 
 PRESETS: dict[str, dict[str, Any]] = {
     "none": {},
-    # arXiv 2305.11627 and its code; two epochs of Alpaca there, `tokens` here, and no dropout of 0.05
+    # arXiv 2305.11627 and its code; two epochs of Alpaca there, `tokens` here
     "llm_pruner": {
         "adapter": "lora",
         "lora_rank": 8,
         "lora_alpha": 16,
+        "lora_dropout": 0.05,
         "learning_rate": 1e-4,
         "batch": 64,
         "length": 256,
@@ -41,13 +42,23 @@ class Recover(Method):
     adapter: Adapter = "full"
     lora_rank: Annotated[int, Field(gt=0)] = 8
     lora_alpha: Annotated[float, Field(gt=0)] = 16
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     lora_targets: Annotated[tuple[Linear, ...], Field(min_length=1)] = LINEARS
+    experts: Annotated[int, Field(gt=0)] = 4
+    top_k: Annotated[int, Field(gt=0)] = 2
+    balance: Annotated[float, Field(ge=0)] = 0.01
     distill: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     @model_validator(mode="before")
     @classmethod
     def _preset_below_what_is_written(cls, fields: Any) -> Any:
         return {**PRESETS.get(fields.get("preset", "none"), {}), **fields} if isinstance(fields, dict) else fields
+
+    @model_validator(mode="after")
+    def _no_more_experts_than_there_are(self) -> Recover:
+        if self.top_k > self.experts:
+            raise ValueError(f"top_k must be at most experts={self.experts}, not {self.top_k}")
+        return self
 
     @model_validator(mode="after")
     def _one_batch_at_least(self) -> Recover:

@@ -14,7 +14,9 @@ from harness.pruning.depth import drop, ends
 from harness.pruning.importance import measure
 from harness.pruning.perplexity import perplexities_without
 from harness.pruning.taylor import element1, gradients
-from harness.spec import Method
+from harness.spec import Cost, Method
+
+LENGTH = 256  # tokens that a calibration sample usually has, for the estimate of time
 
 
 class ShortenedLlama(Method):
@@ -38,6 +40,12 @@ class ShortenedLlama(Method):
     @property
     def needs(self) -> frozenset[str]:
         return self.NEEDS | {"backward"} if self.criterion == "taylor" else self.NEEDS
+
+    def effort(self, tokens: int) -> Cost:
+        looked_at = min(self.samples * LENGTH, tokens)
+        passes = 16 if self.criterion == "ppl" else 0  # half of some thirty layers, each left out once
+        trained = looked_at if self.criterion == "taylor" else 0
+        return Cost(forward_tokens=passes * looked_at + tokens, backward_tokens=trained, seconds=5)
 
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
         return drop(

@@ -22,9 +22,7 @@ class Compress(Step):
         return self.method.NAME + (f" at {budget}" if budget is not None else "")
 
     def cost(self) -> Cost:
-        tokens = self.calibration.tokens if self.calibration else 0
-        backward = tokens if "backward" in self.method.needs else 0
-        return Cost(forward_tokens=2 * tokens, backward_tokens=backward, seconds=5)
+        return self.method.effort(self.calibration.tokens if self.calibration else 0)
 
     def run(self, work: Work) -> None:
         import torch

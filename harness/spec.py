@@ -157,6 +157,10 @@ class Method(Spec):
         """Tell whether zeros stay where they are, so that size, memory and speed are no savings."""
         return not self.STRUCTURED
 
+    def effort(self, tokens: int) -> Cost:
+        """Return the work expected of `compress` on that many calibration tokens, for the plan's estimate."""
+        return Cost(forward_tokens=2 * tokens, backward_tokens=tokens if "backward" in self.needs else 0, seconds=5)
+
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
         """Return the smaller model; `model` may be changed and must not be used afterwards."""
         raise NotImplementedError(f"{type(self).__name__} must implement compress")

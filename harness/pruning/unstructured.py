@@ -17,7 +17,7 @@ from harness.pruning.budget import sparsity_for
 from harness.pruning.masks import lowest, n_of_m
 from harness.pruning.owl import layer_sparsities, outlier_share
 from harness.pruning.walk import input_norms, walk
-from harness.spec import Method
+from harness.spec import Cost, Method
 
 
 class Unstructured(Method):
@@ -86,6 +86,9 @@ class Layerwise(Unstructured):
                 "give sparsity or budget with owl, or leave ratios at uniform"
             )
         return self
+
+    def effort(self, tokens: int) -> Cost:
+        return Cost(forward_tokens=(2 if self.ratios == "uniform" else 4) * tokens, seconds=5)
 
     @torch.no_grad()
     def sparsities(self, model: PreTrainedModel, tokens: Tensor) -> list[float]:
