@@ -62,7 +62,7 @@ class Flap(Method):
         keeps = best_parts([heads for heads, _ in scores], [each for _, each in scores], shapes=shapes, target=target)
         if self.compensate:
             compensate(model, keeps, moments)
-        smaller = extract(model, keeps)
+        smaller = extract(model, keeps, release=True)
         check_reached(parameter_count(smaller), dense, self.budget, self.NAME)
         return smaller
 

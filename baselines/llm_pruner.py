@@ -89,7 +89,7 @@ class LLMPruner(Method):
         else:
             for index in open_layers:
                 keeps[index] = keep_best(index, pruned(shapes[index], *ratios), *scores[index])
-        smaller = extract(model, keeps)
+        smaller = extract(model, keeps, release=True)
         check_reached(parameter_count(smaller), dense, self.budget, self.NAME)
         return smaller
 

@@ -93,7 +93,7 @@ class MultiPruner(Method):
         search.remove(partial(channels, steps=steps), until=surplus * third)
         search.remove(heads, until=0)
         search.remove(partial(channels, steps=steps), until=0)  # what no whole head meets
-        smaller = extract(model, search.keeps())
+        smaller = extract(model, search.keeps(), release=True)
         check_reached(parameter_count(smaller), dense, self.budget, self.NAME)
         return smaller
 

@@ -19,9 +19,11 @@ from harness.data.calibration import Calibration
 from harness.models.sliced import BY_FAMILY
 from harness.pruning.anatomy import layer_shapes, layers, parameter_count
 from harness.pruning.budget import TOLERANCE, check_reached
+from harness.pruning.extraction import let_go
 from harness.pruning.rotation import (
     principal_basis,
     project,
+    rotated,
     second_moment,
     sliced_parameters,
     solve_sizes,
@@ -59,14 +61,15 @@ class SliceGPT(Method):
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
         check_sliceable(model)
         sizes = self.sizes(model)
-        head = model.get_output_embeddings().weight.clone()  # no longer tied
+        head = model.get_output_embeddings().weight.detach()
         embeddings = model.get_input_embeddings().weight
         if self.paper_compat:
+            head = head.clone()  # the embeddings lose their means, a head tied to them does not
             embeddings.copy_(embeddings.double() - embeddings.double().mean(1, keepdim=True))
         streams, arguments = first_inputs(model, calibration.tokens)
         basis = self.basis(streams, sizes[0])
         state = {"lm_head.weight": head, "model.norm.weight": model.model.norm.weight}
-        state["model.embed_tokens.weight"] = (embeddings.double() @ basis.to(embeddings.device)).to(embeddings.dtype)
+        state["model.embed_tokens.weight"] = rotated(embeddings, basis)
         for index, layer in enumerate(progress.track(layers(model), "slicing layers")):
             for half, size in zip(HALVES, sizes[2 * index + 1 : 2 * index + 3], strict=True):
                 for batch, (stream, extra) in enumerate(zip(streams, arguments, strict=True)):
@@ -76,6 +79,7 @@ class SliceGPT(Method):
                 weights = half.sliced(layer, basis, following)
                 state |= {f"model.layers.{index}.{name}": weight for name, weight in weights.items()}
                 basis = following
+            let_go(layer)
         return assembled(model, sizes, state)
 
     def sizes(self, model: PreTrainedModel) -> list[int]:

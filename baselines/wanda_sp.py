@@ -49,7 +49,7 @@ class WandaSp(Method):
             for name, linear in writers(layer):
                 linear.weight[:, gone[name]] = 0  # the next layer's inputs come from what stays
             keeps.append(keep)
-        return extract(model, keeps)
+        return extract(model, keeps, release=True)
 
 
 def column_scores(weight: Tensor, input_norm: Tensor) -> Tensor:

@@ -12,13 +12,10 @@ from harness.models import checkpoint
 from harness.models.random_llama import build
 from harness.pruning.anatomy import layers, linears, parameter_count
 from harness.pruning.budget import TOLERANCE
+from harness.spec import Method
 
-ONE_STEP = sorted(
-    name
-    for name, kind in registry.methods().items()
-    if "compress" in vars(kind) or any("compress" in vars(base) for base in kind.__mro__[1:3])
-)
-WITH_BUDGET = [name for name in ONE_STEP if "budget" in registry.methods()[name].model_fields and name != "nas"]
+ONE_STEP = sorted(name for name, kind in registry.methods().items() if kind.stages is Method.stages)
+WITH_BUDGET = [name for name in ONE_STEP if "budget" in registry.methods()[name].model_fields]
 
 
 def calibration() -> Calibration:

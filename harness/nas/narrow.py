@@ -26,6 +26,6 @@ def narrowed(
     importance = measure(model, calibration.tokens)
     sort_parts(model, importance)
     shape = body(model, (importance.influence[1:-1].argsort(stable=True) + 1).tolist())
-    smaller = extracted(model, control(shape, budget * shape.dense))
+    smaller = extracted(model, control(shape, budget * shape.dense), release=True)
     check_reached(parameter_count(smaller), shape.dense, budget, name)
     return smaller

@@ -202,8 +202,8 @@ def body(model: PreTrainedModel, order: Sequence[int]) -> Body:
     return Body(tuple(layer_shapes(model)), outside_parameters(model), tuple(order), head)
 
 
-def extracted(model: PreTrainedModel, architecture: Architecture) -> PreTrainedModel:
-    """Return the sub-network as a model of its own, with the same outputs."""
+def extracted(model: PreTrainedModel, architecture: Architecture, *, release: bool = False) -> PreTrainedModel:
+    """Return the sub-network as a model of its own, with the same outputs; `release` as in `extract`."""
     keeps = [
         Keep(
             index,
@@ -213,4 +213,4 @@ def extracted(model: PreTrainedModel, architecture: Architecture) -> PreTrainedM
         for index, block in enumerate(architecture.blocks)
         if block.groups or block.width
     ]
-    return extract(model, keeps, architecture.hidden)
+    return extract(model, keeps, architecture.hidden, release=release)

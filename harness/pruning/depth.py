@@ -41,7 +41,8 @@ def drop(
         following = order[count]
         trimmed[following] = trim(layers(model)[following], following, surplus, channel_scores(following))
     dropped = set(order[:count])
-    smaller = extract(model, [trimmed.get(index, Keep(index)) for index in range(len(shapes)) if index not in dropped])
+    keeps = [trimmed.get(index, Keep(index)) for index in range(len(shapes)) if index not in dropped]
+    smaller = extract(model, keeps, release=True)
     tolerance = TOLERANCE if exact else max(sizes) / dense
     check_reached(parameter_count(smaller), dense, budget, what, tolerance)
     return smaller

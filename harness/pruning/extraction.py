@@ -33,22 +33,33 @@ def whole(model: PreTrainedModel) -> list[Keep]:
 
 
 @torch.no_grad()
-def extract(model: PreTrainedModel, keeps: Sequence[Keep], hidden: int | None = None) -> PreTrainedModel:
+def extract(
+    model: PreTrainedModel, keeps: Sequence[Keep], hidden: int | None = None, *, release: bool = False
+) -> PreTrainedModel:
     """Return a new model of the layers in `keeps`, in their order, with the kept groups and channels.
 
     `hidden`: keep the first so many entries of the residual stream; None for all. Depth-only results stay of the model's
     own class; per-layer widths get the per-layer class of the family. `config.kept_layers` names the layers of the first
-    model that it all began with.
+    model that it all began with. `release`: take the weights out of `model`, layer by layer, which leaves it of no use,
+    so that the two never lie in memory side by side.
     """
     if not keeps:
         raise ValueError("a model needs at least one layer")
     stream = model.config.hidden_size if hidden is None else hidden
-    parts = [_sliced(layers(model)[keep.layer], keep, stream) for keep in keeps]
-    smaller = _build(model, [shape for shape, _ in parts], stream)
+    head_dim = next(shape.head_dim for shape in layer_shapes(model) if shape.head_dim)
+    gone = set(range(len(layers(model)))) - {keep.layer for keep in keeps}
+    for index in gone if release else ():
+        let_go(layers(model)[index])
+    parts = []
+    for keep in keeps:
+        parts.append(_sliced(layers(model)[keep.layer], keep, stream))
+        if release:
+            let_go(layers(model)[keep.layer])
+    smaller = _build(model, [shape for shape, _ in parts], stream, head_dim)
     known = getattr(model.config, "kept_layers", None) or range(len(layers(model)))
     smaller.config.kept_layers = [known[keep.layer] for keep in keeps]
     state = {
-        name: tensor[..., :stream].clone() if tensor.shape[-1:] == (model.config.hidden_size,) else tensor
+        name: _cut(tensor, stream, shared=release) if tensor.shape[-1:] == (model.config.hidden_size,) else tensor
         for name, tensor in model.state_dict().items()
         if ".layers." not in name
     }
@@ -62,6 +73,17 @@ def extract(model: PreTrainedModel, keeps: Sequence[Keep], hidden: int | None = 
     smaller.tie_weights()
     smaller.generation_config = copy.deepcopy(model.generation_config)
     return smaller.eval()
+
+
+def _cut(tensor: Tensor, stream: int, *, shared: bool) -> Tensor:
+    """Return the first entries of the residual stream (..., stream); a copy, unless all stay and `shared` allows the same."""
+    return tensor if shared and tensor.shape[-1] == stream else tensor[..., :stream].clone()
+
+
+def let_go(layer: nn.Module) -> None:
+    """Free the weights of a layer that nobody will use again."""
+    for parameter in layer.parameters():
+        parameter.data = parameter.data.new_empty(0)
 
 
 def _sliced(layer: nn.Module, keep: Keep, stream: int) -> tuple[dict[str, int], dict[str, Tensor]]:
@@ -95,10 +117,9 @@ def _sliced(layer: nn.Module, keep: Keep, stream: int) -> tuple[dict[str, int], 
     return sizes, weights
 
 
-def _build(model: PreTrainedModel, sizes: list[dict[str, int]], hidden: int) -> PreTrainedModel:
+def _build(model: PreTrainedModel, sizes: list[dict[str, int]], hidden: int, head_dim: int) -> PreTrainedModel:
     family = model.config.model_type.removeprefix(PREFIX)
     settings = model.config.to_dict()
-    head_dim = next(shape.head_dim for shape in layer_shapes(model) if shape.head_dim)
     for name in ("per_layer_config", "auto_map", "layer_types", "model_type", "architectures", "transformers_version"):
         settings.pop(name, None)
     settings |= {"num_hidden_layers": len(sizes), "head_dim": head_dim, "hidden_size": hidden}

@@ -36,6 +36,14 @@ def principal_basis(moment: Tensor, size: int, damping: float) -> Tensor:
     return basis * largest.sign()
 
 
+def rotated(weight: Tensor, basis: Tensor, rows: int = 4096) -> Tensor:
+    """Return `weight` (count, hidden) in `basis` (hidden, size): computed in float64, some rows at a time, in its own dtype."""
+    turned, found = basis.to(weight.device), weight.new_empty(len(weight), basis.shape[1])
+    for part, place in zip(weight.split(rows), found.split(rows), strict=True):
+        place.copy_(part.double() @ turned)
+    return found
+
+
 def project(states: Tensor, basis: Tensor) -> Tensor:
     """Return what the span of `basis` (hidden, size) holds of `states` (..., hidden), in the coordinates of `states`."""
     wide = torch.promote_types(states.dtype, torch.float32)
