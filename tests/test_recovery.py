@@ -17,6 +17,7 @@ from harness.pruning.masks import lowest
 from harness.recovery import loop, objective, recover
 from harness.recovery.adamw import AdamW
 from harness.recovery.adapters import add_lora, merge_lora
+from harness.recovery.masked_lora import MaskedLoRA
 from harness.recovery.masks import zero_masks
 from harness.spec import DataSource, Node, Setup, Step, Work
 from harness.store import Store
@@ -55,7 +56,7 @@ def logits(model):
         return model(torch.arange(40).view(2, 20) + 3).logits
 
 
-@pytest.mark.parametrize("adapter", ["full", "lora"])
+@pytest.mark.parametrize("adapter", ["full", "lora", "mixlora"])
 @pytest.mark.parametrize(("killed", "save_seconds"), [(1, -1), (STEPS - 1, -1), (3, 1e9), (5, "every other")])
 def test_a_killed_training_resumes_to_the_bits_of_an_unbroken_one(tmp_path, monkeypatch, adapter, killed, save_seconds):
     whole, curve = trained(tmp_path, "whole", adapter=adapter)
@@ -188,9 +189,69 @@ def test_zeros_stay_zeros_and_the_rest_moves(tmp_path):
         assert not torch.equal(layers(model).get_parameter(name), layers(sparse()).get_parameter(name))
 
 
-def test_lora_on_a_sparse_model_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="adapter=full, which keeps them"):
-        trained(tmp_path, model=sparse(), adapter="lora")
+def test_lora_keeps_the_zeros_of_a_sparse_model(tmp_path):
+    before = zero_masks(layers(sparse()))
+    model, curve = trained(tmp_path, model=sparse(), adapter="lora", learning_rate=1e-2)
+    keys = {name: type(module) for name, module in sparse().named_modules()}
+    assert {name: type(module) for name, module in model.named_modules()} == keys
+    for name, mask in before.items():
+        assert torch.equal(layers(model).get_parameter(name) != 0, mask)
+        assert not torch.equal(layers(model).get_parameter(name), layers(sparse()).get_parameter(name))
+    assert curve[-1][2] < curve[0][2]
+
+
+def test_masked_lora_is_peft_where_nothing_is_masked_and_a_masked_product_elsewhere():
+    linear = torch.nn.Linear(12, 8)
+    mask = torch.rand(8, 12) > 0.5
+    wrapped = MaskedLoRA(linear, mask, rank=2, alpha=6, generator=torch.Generator().manual_seed(0))
+    inputs = torch.randn(5, 12)
+    assert torch.equal(wrapped(inputs), linear(inputs))
+    with torch.no_grad():
+        wrapped.lora_B.normal_()
+        change = 3 * wrapped.lora_B @ wrapped.lora_A
+        assert torch.allclose(wrapped(inputs), linear(inputs) + inputs @ (change * mask).T, atol=1e-6)
+        wrapped.mask.fill_(True)
+        plain = linear(inputs) + 3 * (inputs @ wrapped.lora_A.T) @ wrapped.lora_B.T
+        assert torch.allclose(wrapped(inputs), plain, atol=1e-6)
+    wrapped(inputs).sum().backward()
+    assert wrapped.lora_A.grad is not None
+
+
+def test_dropout_is_drawn_anew_each_step_and_alike_in_a_resumed_training(tmp_path):
+    (one, curve), (two, again) = (trained(tmp_path, name, adapter="lora", lora_dropout=0.5) for name in ("a", "b"))
+    assert curve == again
+    assert same(one, two)
+    _, without = trained(tmp_path, "c", adapter="lora")
+    assert [row[2] for row in curve] != [row[2] for row in without]
+    assert not one.training
+    torch.manual_seed(5)
+    drawn = torch.rand(1)
+    torch.manual_seed(5)
+    trained(tmp_path, "d", adapter="lora", lora_dropout=0.5)
+    assert torch.equal(torch.rand(1), drawn)  # and nobody else's draws move
+
+
+def test_a_mixture_is_merged_into_plain_weights_and_tells_what_that_costs(tmp_path):
+    model, given, data = build()[0], work(tmp_path), rows(2)
+    kinds = {name: type(module) for name, module in model.named_modules()}
+    curve = step(adapter="mixlora", learning_rate=3e-2, tokens=20 * 32).train(model, data, None, given)
+    assert {name: type(module) for name, module in model.named_modules()} == kinds
+    before, after = given.result["merge_loss"]
+    ids, labels = data[:, 0], data[:, 1]
+    with torch.no_grad():
+        logits, wanted = objective.response_logits(model, ids, labels)
+        assert after == pytest.approx(torch.nn.functional.cross_entropy(logits, wanted).item(), rel=1e-3)
+    assert curve[0][2] > before != after  # two rows are one batch: what was trained on is what is probed
+    with pytest.raises(ValueError, match="adapter=mixlora would fill the zeros"):
+        trained(tmp_path, "sparse", model=sparse(), adapter="mixlora")
+    with pytest.raises(ValueError, match="top_k must be at most experts=2, not 3"):
+        registry.build(Method, {"adapter": "mixlora", "experts": 2, "top_k": 3})
+
+
+def test_fields_that_came_later_leave_the_key_of_what_was_stored(tmp_path):
+    fields = step().fingerprint_fields()
+    assert not {"lora_dropout", "experts", "top_k", "balance"} & fields.keys()
+    assert step(lora_dropout=0.1).fingerprint_fields() == fields | {"lora_dropout": 0.1}
 
 
 def test_the_curve_counts_tokens_exactly(tmp_path):
@@ -238,6 +299,7 @@ def test_the_step_stores_a_plain_checkpoint_of_the_parents_dtype(tmp_path, tiny,
 def test_a_preset_lies_below_what_is_written():
     built = Method(preset="llm_pruner", lora_rank=4)
     assert (built.adapter, built.lora_rank, built.learning_rate, built.batch) == ("lora", 4, 1e-4, 64)
+    assert built.lora_dropout == 0.05
     source = DataSource(name="demo_instructions")
     calibration = {"source": source, "samples": 1, "length": 8}
     setup = Setup(calibration=calibration, training=source, search_tasks=(), report_tasks=(), seed=3)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from harness.nas.strategies import Strategy, Teacher, teacher_passes, trained_passes
-from harness.recovery.recover import LINEARS, Adapter
+from harness.recovery.recover import LINEARS, Trained
 from harness.spec import CalibrationSpec, Cost, DataSource, Step, Work
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Supernet(Step):
     strategy: Strategy = "alternate"
     distill: Annotated[float, Field(ge=0, le=1)] = 0.7
     teacher: Teacher = "inplace"
-    adapter: Adapter = "full"
+    adapter: Trained = "full"
     order: Literal["ranked", "prefix"] = "ranked"
     space: str = "fine"
     lowest: Annotated[float, Field(ge=0, lt=1)] = (

@@ -10,15 +10,16 @@ from transformers import PreTrainedModel
 
 
 def add_lora(
-    model: PreTrainedModel, *, rank: int, alpha: float, targets: Sequence[str], seed: int
+    model: PreTrainedModel, *, rank: int, alpha: float, targets: Sequence[str], seed: int, dropout: float = 0.0
 ) -> dict[str, Tensor]:
     """Put LoRA factors beside the linears called `targets`, in place; return the factors by name, the only weights to train.
 
-    Outputs stay the same until a step is taken: the second factor starts at zero (Hu et al., arXiv 2106.09685).
+    Outputs stay the same until a step is taken: the second factor starts at zero (Hu et al., arXiv 2106.09685). `dropout`
+    acts on what the factors see, in training mode only.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets))
+    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), lora_dropout=dropout)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         inject_adapter_in_model(config, model)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,21 +13,30 @@ from harness.spec import Cost, DataSource, Step, Work
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from harness.recovery.adapting import Adapted
     from harness.recovery.loop import Update
 
-Adapter = Literal["full", "lora"]
+Trained = Literal["full", "lora"]  # what a super-network takes
+Adapter = Literal[Trained, "mixlora"]
 Linear = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+PROBES = 8  # batches
 LINEARS: tuple[Linear, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 class Recover(Step):
     """Fine-tune the parent's checkpoint; embeddings, final norm and head stay frozen, zeros of a sparse model stay zero.
 
+    LoRA is stock peft's; on a sparse model its product counts only where weights are not zero, and nothing is dropped.
+    "mixlora" trains `experts` LoRAs of each MLP of which `top_k` see a token, kept busy alike by `balance` times their loss
+    (arXiv 2404.15159); the checkpoint gets them merged in the shares that the training data gave them, which is not the
+    same function: `merge_loss` in the result tells the loss on some batches before and after.
+
     `tokens` counts what has a backward pass, prompts included, rounded down to whole batches. The loss per response token is
     (1 - distill) * cross-entropy + distill * KL to the model that the recipe began with.
     """
 
     KIND = "recover"
+    LATER: ClassVar[frozenset[str]] = frozenset({"lora_dropout", "experts", "top_k", "balance"})
     training: DataSource
     tokens: Annotated[int, Field(gt=0)]
     batch: Annotated[int, Field(gt=0)] = 4
@@ -35,6 +45,10 @@ class Recover(Step):
     adapter: Adapter = "full"
     lora_rank: Annotated[int, Field(gt=0)] = 8
     lora_alpha: Annotated[float, Field(gt=0)] = 16
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    experts: Annotated[int, Field(gt=0)] = 4
+    top_k: Annotated[int, Field(gt=0)] = 2
+    balance: Annotated[float, Field(ge=0)] = 0.01
     lora_targets: Annotated[tuple[Linear, ...], Field(min_length=1)] = LINEARS
     distill: Annotated[float, Field(ge=0, le=1)] = 0.0
     seed: int = 0
@@ -70,25 +84,25 @@ class Recover(Step):
     def train(self, model: Any, data: Tensor, teacher: Any, work: Work) -> list[Any]:
         """Train `model` in place, in float32, and return the curve; LoRA is merged."""
         from harness.pruning.anatomy import layers
-        from harness.recovery.adapters import add_lora, merge_lora
+        from harness.recovery.adapting import LoRA, adapt
         from harness.recovery.loop import train
         from harness.recovery.masks import zero_masks
 
         masks = zero_masks(layers(model))
-        if masks and self.adapter == "lora":
-            raise ValueError(
-                "adapter=lora would fill the zeros of a sparse model when it is merged; use adapter=full, which keeps them"
-            )
         model.float().requires_grad_(False)
-        weights = dict(layers(model).named_parameters())
-        if self.adapter == "lora":
-            weights = add_lora(
-                model, rank=self.lora_rank, alpha=self.lora_alpha, targets=self.lora_targets, seed=self.seed
-            )
-
+        lora = LoRA(
+            rank=self.lora_rank,
+            alpha=self.lora_alpha,
+            targets=self.lora_targets,
+            dropout=self.lora_dropout,
+            experts=self.experts,
+            top_k=self.top_k,
+            seed=self.seed,
+        )
+        adapted = adapt(model, self.adapter, lora, masks)
         curve = train(
-            weights,
-            lambda _, ids, labels: self._update(model, teacher, ids, labels),
+            adapted.weights,
+            lambda step, ids, labels: self._update(model, teacher, adapted, step, ids, labels),
             data,
             steps=self.steps,
             batch=self.batch,
@@ -96,21 +110,53 @@ class Recover(Step):
             seed=self.seed,
             scratch=work.scratch,
             device=model.device,
-            masks=masks,
+            masks=masks if self.adapter == "full" else {},
         )
-        if self.adapter == "lora":
-            merge_lora(model)
+        probes = [(ids.to(model.device), labels.to(model.device)) for ids, labels in self._probes(data)]
+        before = self._loss(model, probes)
+        adapted.merge([ids for ids, _ in probes])
+        if probes:
+            work.result["merge_loss"] = [before, self._loss(model, probes)]
         return curve
 
-    def _update(self, model: Any, teacher: Any, ids: Tensor, labels: Tensor) -> Update:
+    def _probes(self, data: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches that a mixture is merged on, the first of the training; none where merging is exact."""
+        from harness.data.calibration import batches
+
+        steps = min(self.steps, PROBES) if self.adapter == "mixlora" else 0
+        return batches(data, size=self.batch, steps=steps, seed=self.seed)
+
+    def _loss(self, model: Any, probes: list[tuple[Tensor, Tensor]]) -> float | None:
+        """Return the mean over batches of the cross-entropy of response tokens, in nats."""
+        import torch
+
+        from harness.recovery.objective import loss, parts, response_logits
+
+        with torch.no_grad():
+            found = [
+                float(loss(*response_logits(model, part, wanted), None, 0.0) * scale)
+                for ids, labels in probes
+                for part, wanted, scale in parts(ids, labels)
+            ]
+        return sum(found) / len(probes) if probes else None
+
+    def _update(self, model: Any, teacher: Any, adapted: Adapted, step: int, ids: Tensor, labels: Tensor) -> Update:
+        import torch
+
         from harness.recovery.loop import Update
         from harness.recovery.objective import loss, parts, response_logits, teach
 
         total = 0.0
-        for part, wanted, scale in parts(ids, labels):
-            taught = None if teacher is None else teach(teacher, part, wanted)
-            logits, targets = response_logits(model, part, wanted)
-            value = loss(logits, targets, taught, self.distill) * scale
-            value.backward()
-            total += float(value.detach())
+        model.train(self.lora_dropout > 0)
+        with torch.random.fork_rng(enabled=self.lora_dropout > 0):
+            if self.lora_dropout:
+                torch.manual_seed(self.seed + step)  # a resumed training drops what an unbroken one drops
+            for part, wanted, scale in parts(ids, labels):
+                taught = None if teacher is None else teach(teacher, part, wanted)
+                logits, targets = response_logits(model, part, wanted)
+                value = loss(logits, targets, taught, self.distill) * scale
+                penalty = self.balance * len(part) / len(ids) * adapted.penalty()
+                (value + penalty).backward()
+                total += float(value.detach())
+        model.eval()
         return Update(total, ids.numel(), self.adapter)
