@@ -194,10 +194,10 @@ def test_a_token_is_touched_by_its_top_experts_alone(top_k):
 
 
 def test_routing_is_in_float32_under_autocast():
-    tokens, router = torch.randn(50, 64), torch.randn(4, 64) * 0.02
+    tokens, router = torch.randn(2, 50, 64, generator=torch.Generator().manual_seed(0)).unbind()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = route(tokens, router, 2)
-    assert all(torch.equal(*pair) for pair in zip(inside, route(tokens, router, 2), strict=True))
+        odds, _, _ = route(tokens, router[:4], 2)
+    assert torch.allclose(odds, (tokens @ router[:4].T).softmax(-1), atol=1e-5)
 
 
 @pytest.mark.parametrize("targets", [LINEARS, ("gate_proj", "v_proj"), ("down_proj",)])

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from harness.pruning.anatomy import layers
 from harness.recovery.adapters import add_lora, merge_lora
 from harness.recovery.masked_lora import add_masked_lora, merge_masked_lora
-from harness.recovery.mixture import add_mixture, balance, merge_mixture, routing_shares
+from harness.recovery.mixture import add_mixture, balance, merge_mixture, mixtures, routing_shares
 from harness.recovery.recover import Adapter
 
 
@@ -53,8 +53,11 @@ def adapt(model: PreTrainedModel, adapter: Adapter, lora: LoRA, masks: Mapping[s
         weights = add_mixture(
             model, experts=lora.experts, top_k=lora.top_k, alpha=lora.alpha, targets=lora.targets, **size
         )
+        count = len(mixtures(model))
         return Adapted(
-            weights, lambda: balance(model), lambda batches: merge_mixture(model, routing_shares(model, batches))
+            weights,
+            lambda: balance(model) / count,
+            lambda batches: merge_mixture(model, routing_shares(model, batches)),
         )
     if masks:
         weights = add_masked_lora(stack, masks, alpha=lora.alpha, targets=lora.targets, **size)
