@@ -27,9 +27,10 @@ class Recover(Step):
     """Fine-tune the parent's checkpoint; embeddings, final norm and head stay frozen, zeros of a sparse model stay zero.
 
     LoRA is stock peft's; on a sparse model its product counts only where weights are not zero, and nothing is dropped.
-    "mixlora" trains `experts` LoRAs of each MLP of which `top_k` see a token, kept busy alike by `balance` times
-    their imbalance, 1 when uniform, the mean over layers (arXiv 2404.15159); the checkpoint gets them merged in the shares that the training data gave them, which is not the
-    same function: `merge_loss` in the result tells the loss on some batches before and after.
+    "mixlora" trains `experts` LoRAs of each MLP of which `top_k` see a token, kept busy alike by `balance` times their
+    imbalance, 1 when uniform, the mean over layers (arXiv 2404.15159); the checkpoint gets them merged in the shares that
+    the training data gave them, which is not the same function: `merge_loss` in the result tells the loss on some batches
+    before and after.
 
     `tokens` counts what has a backward pass, prompts included, rounded down to whole batches. The loss per response token is
     (1 - distill) * cross-entropy + distill * KL to the model that the recipe began with.
