@@ -67,7 +67,7 @@ def no_hub(monkeypatch):
         ('methods=["nas(budget=0)"]', "method nas: budget: Input should be greater than 0"),
         (
             'methods=["wanda(0.5)"]',
-            "method 'wanda(0.5)' is not of the form name or name(field=value, ...)",
+            "method 'wanda(0.5)' is not of the form name, name(field=value, ...) or name:file",
         ),
         ("methods=[magnitude+nas]", "method nas: budget: Field required"),
         ("sead=3", "key sead is unknown; did you mean seed?"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,8 @@ KEYS = (
     *("calibration.text", "calibration.samples", "calibration.length"),
 )
 SETTINGS = "settings.nas."
+# who asks for a search need not know that a method does it, nor read a field's name twice
+OWN_WORDS = re.compile(r"^method nas: (?:fields: |(\w+): (?=\1\b))")
 SET_HERE = {"searcher": "searchers", "search_seed": "seeds", "evaluations": "evaluations"}  # field -> key of the verb
 
 
@@ -78,7 +81,7 @@ def build(run: RunConfig, wanted: Iterable[str]) -> Searches:
     try:
         made = plan.build(asked)
     except ConfigErrors as error:
-        lines = [line.rpartition("Value error, ")[2] for line in error.lines]
+        lines = [OWN_WORDS.sub("", line) for line in error.lines]
         raise ConfigErrors(list(dict.fromkeys(lines))) from None
     variants = []
     for variant in made.variants[1:]:
