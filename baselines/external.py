@@ -22,7 +22,7 @@ class External(Method):
     FILE: ClassVar[str] = "file"
     UNKEYED: ClassVar[frozenset[str]] = frozenset({"file"})
     file: str
-    command: Command
+    command: Annotated[Command, Field(repr=False)]
     budget: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @model_validator(mode="before")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from harness import outside
 from harness.outside import sparse_recipes
@@ -32,7 +32,7 @@ class SparseML(Method):
     FILE: ClassVar[str] = "recipe"
     SOURCE: ClassVar[str] = "github.com/vllm-project/llm-compressor"
     recipe: str
-    text: str
+    text: Annotated[str, Field(repr=False)]
     engine: Literal["llmcompressor", "sparseml"] = "llmcompressor"
 
     @model_validator(mode="before")

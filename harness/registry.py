@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from harness import recipes
 from harness.data.layout import nearest
@@ -63,16 +64,21 @@ def parse(text: str, settings: dict[str, dict[str, Any]]) -> tuple[type[Method],
         raise ValueError(f"method {text}: {name} {taken}")
     written |= {kind.FILE: file} if file else {}
     for field in written:
-        if field not in kind.model_fields:
-            raise ValueError(f"method {name} has no field {field}; {nearest(field, list(kind.model_fields))}")
+        if field not in fields(kind):
+            raise ValueError(f"method {name} has no field {field}; {nearest(field, list(fields(kind)))}")
     defaults = {key: value for key, value in settings.get(name, {}).items() if key in kind.model_fields}
     return kind, {**defaults, **written}
 
 
-def build(kind: type[Method], fields: dict[str, Any]) -> Method:
+def fields(kind: type[Method]) -> dict[str, FieldInfo]:
+    """Return the fields that a user may write, by name; those that a method fills itself (`repr=False`) are not among them."""
+    return {name: info for name, info in kind.model_fields.items() if info.repr}
+
+
+def build(kind: type[Method], given: dict[str, Any]) -> Method:
     """Return the validated method; ValueError in one line per wrong field."""
     try:
-        return kind(**fields)
+        return kind(**given)
     except ValidationError as error:
         lines = [
             f"method {kind.NAME}: {'.'.join(map(str, item['loc'])) or 'fields'}: {item['msg'].removeprefix('Value error, ')}"

@@ -204,6 +204,17 @@ def test_files_are_asked_for_and_refused_by_name(tmp_path, capsys):
         registry.build(*registry.parse(f"external:{file}(budget=0.8)", {}))
 
 
+def test_what_a_method_fills_itself_can_neither_be_written_nor_is_it_listed(tmp_path, capsys):
+    file = written(tmp_path / "theirs", COPY)
+    with pytest.raises(ValueError, match="method external has no field command"):
+        registry.parse(f"external:{file}(command=3)", {})
+    assert main(["methods"]) == 0
+    listed = capsys.readouterr().out
+    assert "Undefined" not in listed
+    assert "command=" not in listed
+    assert "sparseml:gptq_w4a16" in listed
+
+
 def test_the_key_holds_the_script_and_not_the_place(tmp_path):
     files = [written(tmp_path / name, script) for name, script in (("a", COPY), ("b", COPY), ("c", COPY + "\n"))]
     first, moved, changed = (step(file).fingerprint_fields() for file in files)

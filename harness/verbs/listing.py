@@ -6,6 +6,8 @@ from pathlib import Path
 
 from rich.table import Table
 
+from harness.outside.sparse_recipes import shipped
+from harness.spec import Method
 from harness.verbs.terminal import console
 from harness.verbs.words import options
 
@@ -33,6 +35,14 @@ def ls(words: list[str]) -> int:
     return 0
 
 
+def _removes(kind: type[Method]) -> str:
+    if kind.FILE:
+        return "as its file says"
+    if not kind.STRUCTURED:
+        return "zeros"
+    return "parameters" if "budget" in kind.model_fields else "nothing"
+
+
 def methods(words: list[str]) -> int:
     """List methods with their fields, and quantizers."""
     options(words, {})
@@ -42,16 +52,18 @@ def methods(words: list[str]) -> int:
     table = Table("method", "removes", "needs", "source", "fields", title="methods")
     for name, kind in sorted(registry.methods().items()):
         fields = ", ".join(
-            f"{field}={'?' if info.is_required() else info.default}" for field, info in kind.model_fields.items()
+            f"{field}={'?' if info.is_required() else info.get_default(call_default_factory=True)}"
+            for field, info in registry.fields(kind).items()
         )
         table.add_row(
             name,
-            "parameters" if kind.STRUCTURED and kind.model_fields else "zeros" if kind.model_fields else "nothing",
+            _removes(kind),
             ", ".join(sorted(kind.NEEDS)),
             kind.SOURCE,
             fields,
         )
     terminal.print(table)
+    terminal.print(f"shipped recipes: {', '.join(f'sparseml:{name}' for name in shipped())}", highlight=False)
     terminal.print(
         "quantizers: none, "
         + ", ".join(f"{name} ({(kind.__doc__ or '').splitlines()[0]})" for name, kind in registry.quantizers().items()),
