@@ -33,20 +33,10 @@ def model(request):
     return uneven(made(*request.param))
 
 
-@pytest.fixture(params=BIASED, ids=lambda value: f"{value[0]}-biases")
-def biased(request):
-    return uneven(made(request.param[0], **request.param[1]))
-
-
 @pytest.fixture(params=[*MODELS, *BIASED], ids=lambda value: f"{value[0]}-{value[1]}")
 def any_model(request):
     family, groups, *_ = request.param
     return uneven(made(*request.param) if isinstance(groups, int) else made(family, **groups))
-
-
-@pytest.fixture(scope="module")
-def sliced():
-    return compressed(SliceGPT(budget=0.75), uneven(made()))
 
 
 def error(one, other) -> float:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import copy
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from sliced_models import BIASED, DTYPES, MIXED, reduced, uneven
-from structured_models import MODELS, SHAPE, TOKENS, compressed, every_model, logits, made
+from structured_models import SHAPE, TOKENS, check_it_loads_without_us, compressed, every_model, logits, made
 
 from baselines.shortgpt import ShortGPT
 from baselines.slicegpt import SliceGPT
@@ -38,12 +35,6 @@ def model(request):
 @pytest.fixture(params=BIASED, ids=lambda value: f"{value[0]}-biases")
 def biased(request):
     return uneven(made(request.param[0], **request.param[1]))
-
-
-@pytest.fixture(params=[*MODELS, *BIASED], ids=lambda value: f"{value[0]}-{value[1]}")
-def any_model(request):
-    family, groups, *_ = request.param
-    return uneven(made(*request.param) if isinstance(groups, int) else made(family, **groups))
 
 
 @pytest.fixture(scope="module")
@@ -117,20 +108,7 @@ def test_biases_reload_too(biased, tmp_path, tiny_folder):
 
 
 def test_a_saved_folder_needs_nothing_of_ours_to_load(sliced, tmp_path, tiny_folder):
-    checkpoint.save(sliced, tmp_path / "saved", tiny_folder)
-    torch.save((TOKENS, logits(sliced)), tmp_path / "expected.pt")
-    script = (
-        "import sys, torch; from transformers import AutoModelForCausalLM\n"
-        "model = AutoModelForCausalLM.from_pretrained('saved', trust_remote_code=True).eval()\n"
-        "tokens, expected = torch.load('expected.pt')\n"
-        "assert not any(name.split('.')[0] in ('harness', 'baselines') for name in sys.modules)\n"
-        "with torch.no_grad(): assert torch.equal(model(tokens).logits, expected)\n"
-    )
-    environment = {**os.environ, "HF_MODULES_CACHE": str(tmp_path / "modules"), "PYTHONPATH": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    check_it_loads_without_us(sliced, tmp_path, tiny_folder)
 
 
 def test_configurations_that_cannot_be_built_are_refused():
