@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from families import FAMILIES, SIZES
@@ -14,6 +15,7 @@ from families import FAMILIES, SIZES
 from harness.data.calibration import Calibration
 from harness.models import checkpoint
 from harness.pruning.anatomy import layers
+from harness.pruning.budget import UNIT
 
 TOKENS = torch.randint(2, 258, (12, 32), generator=torch.Generator().manual_seed(3))
 SHAPE = {**SIZES, "num_hidden_layers": 6, "intermediate_size": 160}
@@ -101,3 +103,24 @@ def check_it_loads_without_us(model, folder, tokenizer_from, *, also="True") -> 
         [sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def every_threshold(heads, neurons, shape, surplus) -> list[tuple[list[int], list[int]]]:
+    """Return what stays of layers of `shape` when every threshold was tried: first for all parts, then for the channels.
+
+    `heads` and `neurons` are scores in numpy, a layer each; the threshold comes nearest to removing `surplus` parameters.
+    """
+
+    def stays(parts, threshold, least):
+        return [(layer >= threshold) | (layer >= np.sort(layer)[-least]) for layer in parts]
+
+    def miss(groups, channels):
+        gone = sum((~layer).sum() for layer in groups) * shape.group_parameters
+        gone += sum((~layer).sum() for layer in channels) * shape.channel_parameters
+        return abs(surplus - gone)
+
+    both = min(np.concatenate(heads + neurons), key=lambda t: miss(stays(heads, t, 1), stays(neurons, t, UNIT)))
+    groups = stays(heads, both, 1)
+    own = min(np.concatenate(neurons), key=lambda t: miss(groups, stays(neurons, t, UNIT)))
+    kept = zip(groups, stays(neurons, own, UNIT), strict=True)
+    return [tuple(part.nonzero()[0].tolist() for part in parts) for parts in kept]

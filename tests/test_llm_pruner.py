@@ -8,13 +8,13 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from structured_models import MODELS, TOKENS, compressed, every_model, kept_parts, logits, made
+from structured_models import MODELS, TOKENS, compressed, every_model, every_threshold, kept_parts, logits, made
 
 from baselines.llm_pruner import LLMPruner
 from harness.compress import Compress
 from harness.data.calibration import Calibration
 from harness.pruning.anatomy import layer_shapes, layers, linears, parameter_count
-from harness.pruning.budget import TOLERANCE, UNIT
+from harness.pruning.budget import TOLERANCE
 from harness.pruning.extraction import extract, whole
 from harness.pruning.taylor import element2, gradients
 from harness.spec import Node
@@ -84,23 +84,10 @@ def highest(scores, count) -> list[int]:
 
 
 def above_one_threshold(model, scores, budget) -> list[tuple[list[int], list[int]]]:
-    """Return what stays of the open layers when every threshold was tried: first for all parts, then for the channels."""
+    """Return what stays of the open layers."""
     shape = layer_shapes(model)[1]
     heads, neurons = ([np.array(scores[index][part]) for index in OPEN] for part in (0, 1))
-
-    def stays(parts, threshold, least):
-        return [(layer >= threshold) | (layer >= np.sort(layer)[-least]) for layer in parts]
-
-    def miss(groups, channels):
-        gone = sum((~layer).sum() for layer in groups) * shape.group_parameters
-        gone += sum((~layer).sum() for layer in channels) * shape.channel_parameters
-        return abs((1 - budget) * parameter_count(model) - gone)
-
-    both = min(np.concatenate(heads + neurons), key=lambda t: miss(stays(heads, t, 1), stays(neurons, t, UNIT)))
-    groups = stays(heads, both, 1)
-    own = min(np.concatenate(neurons), key=lambda t: miss(groups, stays(neurons, t, UNIT)))
-    kept = zip(groups, stays(neurons, own, UNIT), strict=True)
-    return [tuple(part.nonzero()[0].tolist() for part in parts) for parts in kept]
+    return every_threshold(heads, neurons, shape, surplus=(1 - budget) * parameter_count(model))
 
 
 @pytest.mark.parametrize("compat", [False, True])

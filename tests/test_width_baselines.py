@@ -7,14 +7,14 @@ import copy
 import numpy as np
 import pytest
 import torch
-from structured_models import TOKENS, WRITERS, compressed, every_model, kept_parts, made, writer_inputs
+from structured_models import TOKENS, WRITERS, compressed, every_model, every_threshold, kept_parts, made, writer_inputs
 
 from baselines.flap import Flap, fluctuation, group_scores, standardized
 from baselines.inheritune import Inheritune
 from baselines.shortened_llama import ShortenedLlama
 from baselines.wanda_sp import WandaSp
 from harness.pruning.anatomy import LayerShape, layer_shapes, layers, parameter_count
-from harness.pruning.budget import TOLERANCE, UNIT
+from harness.pruning.budget import TOLERANCE
 from harness.pruning.moments import Moments
 from harness.pruning.threshold import best_parts
 
@@ -79,20 +79,7 @@ def flap_statement(model, budget, extra=0):
             z[name] = (metric - metric.mean()) / metric.std(ddof=1)
         heads.append(z["self_attn.o_proj"].reshape(shape.groups, -1).mean(1))
         neurons.append(z["mlp.down_proj"])
-
-    def stays(scores, threshold, least):
-        return [(layer >= threshold) | (layer >= np.sort(layer)[-least]) for layer in scores]
-
-    def miss(groups, channels):
-        gone = sum((~layer).sum() for layer in groups) * shape.group_parameters
-        gone += sum((~layer).sum() for layer in channels) * shape.channel_parameters
-        return abs(extra - gone + (1 - budget) * parameter_count(model))
-
-    both = min(np.concatenate(heads + neurons), key=lambda t: miss(stays(heads, t, 1), stays(neurons, t, UNIT)))
-    groups = stays(heads, both, 1)
-    own = min(np.concatenate(neurons), key=lambda t: miss(groups, stays(neurons, t, UNIT)))
-    kept = zip(groups, stays(neurons, own, UNIT), strict=True)
-    return [tuple(part.nonzero()[0].tolist() for part in parts) for parts in kept]
+    return every_threshold(heads, neurons, shape, surplus=extra + (1 - budget) * parameter_count(model))
 
 
 @pytest.mark.parametrize("compensate", [True, False])
