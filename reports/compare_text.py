@@ -17,7 +17,7 @@ from reports import formats
 from reports.compare import Comparison, Report, TaskComparison
 from reports.compare_flips import Flip, flips, shortened
 from reports.compare_sentences import bounds, notes, p_value, score, sentences, signed
-from reports.tables import escaped, pipes
+from reports.pipes import escaped, pipes
 from reports.terminal import Cell, Head, Line, fit, grid
 from reports.variants import one_line
 

@@ -11,6 +11,7 @@ from reports.columns import SUMMARY, Column, filled, task_columns
 from reports.machine import csv_text, json_text
 from reports.notes import TASK_NOTE, headline, marks, notes
 from reports.pareto import front_mask
+from reports.pipes import escaped, pipes
 from reports.search_summary import sentences
 from reports.terminal import Cell, Head, Line, fit, grid
 from reports.variants import Facts, Row, dense_row, failure, is_dense, name, number, ran
@@ -138,17 +139,3 @@ def pipe_table(rows: Sequence[Row], columns: Sequence[Column], dense: Row | None
         cells = [f"{c.text(row, dense)} {c.detail(row, dense)}".strip() if ran(row) else "" for c in columns]
         lines.append([escaped(cell) for cell in (name(row), *cells, *(remarks[index : index + 1] if remarks else []))])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def pipes(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
-    """Return a Markdown table whose first `left` columns are text."""
-    rule = [":---" if index < left else "---:" for index in range(len(head))]
-    body = [[escaped(cell.strip()) for cell in cells] for cells in (head, *rows)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (body[0], rule, *body[1:]))
-
-
-def escaped(text: str) -> str:
-    """The text with everything Markdown or HTML would interpret made literal."""
-    for letter, safe in (("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("*", "\\*"), ("_", "\\_")):
-        text = text.replace(letter, safe)
-    return text.replace("[", "\\[").replace("`", "\\`")

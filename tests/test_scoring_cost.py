@@ -82,8 +82,8 @@ def test_the_command_prints_a_line_a_task_and_their_sum(tmp_path, capsys):
     assert main(["doctor", "scoring", *words, f"store={tmp_path}", "format=markdown"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("|")[1].strip() for line in lines if line.startswith("|")][2:] == [
-        "demo_piqa",
-        "demo_arc_easy",
+        "demo\\_piqa",
+        "demo\\_arc\\_easy",
         "all",
     ]
     assert main(["doctor", "scoring", *words, f"store={tmp_path}", "format=json"]) == 0

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.measures.searching import hushed
 from harness.verbs.searching import Searches, planned, understood
-from harness.verbs.terminal import console
+from harness.verbs.terminal import console, show_table
 from harness.verbs.words import count, one_of
 
 if TYPE_CHECKING:
@@ -157,17 +157,7 @@ def _show(found: dict[str, Any], form: str, subject: str) -> None:
         return
     headers, rows = ("", "search", "lm-eval on copies", "ratio"), _rows(found)
     title = f"{found['candidates']} candidates on {found['items']} items ({found['requests']} requests) of {subject}"
-    if form == "markdown":
-        print(f"{title}\n")
-        print("\n".join(f"| {' | '.join(row)} |" for row in (headers, (":---", "---:", "---:", "---:"), *rows)))
-        print()
-    else:
-        from rich.table import Table
-
-        table = Table(*headers, title=title)
-        for row in rows:
-            table.add_row(*row)
-        console().print(table)
+    show_table(headers, rows, title=title, form=form)
     print("\n".join(_sentences(found)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from harness.verbs.terminal import console
+from harness.verbs.terminal import console, show_table
 from harness.verbs.words import count, one_of, options
 
 if TYPE_CHECKING:
@@ -127,21 +127,7 @@ def _show(rows: list[dict[str, Any]], views: Views, form: str, title: str) -> No
     if form == "json":
         print(json.dumps({"title": title, "views": views, "members": rows}, indent=1))
         return
-    cells = [_cells(row) for row in rows]
-    if form == "markdown":
-        print(f"{title}\n")
-        rule = (":---", *["---:"] * (len(HEADERS) - 1))
-        print("\n".join(f"| {' | '.join(line)} |" for line in (HEADERS, rule, *cells)) + "\n")
-    else:
-        from rich import box
-        from rich.table import Table
-
-        table = Table(title=title, box=box.SIMPLE_HEAD)
-        for header in HEADERS:
-            table.add_column(header, no_wrap=header == "member" or "dense" in header, min_width=6)
-        for line in cells:
-            table.add_row(*line)
-        console().print(table)
+    show_table(HEADERS, [_cells(row) for row in rows], title=title, form=form)
     print("\n".join(_sentences(rows, views)))
 
 

@@ -7,8 +7,20 @@ import time
 from typing import Any
 
 from harness.verbs.engine import Subject, subject
-from harness.verbs.terminal import console
+from harness.verbs.terminal import console, show_table
 from harness.verbs.words import one_of
+
+HEADERS = (
+    "task",
+    "shots",
+    "items",
+    "log-likelihoods",
+    "differing predictions",
+    "near ties",
+    "largest difference, nats",
+    "ours",
+    "stock",
+)
 
 
 def parity(words: list[str]) -> int:
@@ -28,7 +40,7 @@ def parity(words: list[str]) -> int:
     if form == "json":
         print(json.dumps([result | {"parity": vars(result["parity"])} for result in results], indent=1))
     elif form == "markdown":
-        print("\n".join(_markdown(results)))
+        show_table(HEADERS, [_cells(result) for result in results], title=found.name, form=form)
     wrong = [result["name"] for result in results if not result["parity"].equal]
     verdict = f"{', '.join(wrong)} differ" if wrong else f"all {len(results)} tasks answer as stock HFLM does"
     out.print(f"{found.name}: {verdict}", highlight=False, style="red" if wrong else None, soft_wrap=True)
@@ -61,16 +73,8 @@ def _line(result: dict[str, Any]) -> str:
     )
 
 
-def _markdown(results: list[dict[str, Any]]) -> list[str]:
-    lines = [
-        "| task | shots | items | log-likelihoods | differing predictions | near ties | largest difference, nats | ours | stock |",
-        "| :--- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for result in results:
-        found = result["parity"]
-        ours, theirs = (" ".join(f"{value:.4f}" for value in side.values()) for side in (found.ours, found.theirs))
-        lines.append(
-            f"| {found.task} | {result['shots']} | {found.items} | {found.likelihoods} | {found.differing} | {found.near_ties} "
-            f"| {found.largest:.1e} | {ours} | {theirs} |"
-        )
-    return lines
+def _cells(result: dict[str, Any]) -> list[str]:
+    found = result["parity"]
+    counts = (result["shots"], found.items, found.likelihoods, found.differing, found.near_ties)
+    sides = (" ".join(f"{value:.4f}" for value in side.values()) for side in (found.ours, found.theirs))
+    return [found.task, *map(str, counts), f"{found.largest:.1e}", *sides]

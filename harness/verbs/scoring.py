@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from harness.verbs.engine import subject
-from harness.verbs.terminal import console
+from harness.verbs.terminal import console, show_table
 from harness.verbs.words import number, one_of
 
 HEADERS = (
@@ -39,15 +39,8 @@ def scoring(words: list[str]) -> int:
         print(json.dumps([_plain(result) for result in results], indent=1))
         return 0
     rows = [_cells(result) for result in (*results, *([together(results)] if len(results) > 1 else []))]
-    if form == "markdown":
-        print("\n".join(f"| {' | '.join(row)} |" for row in (HEADERS, [":---", *["---:"] * (len(HEADERS) - 1)], *rows)))
-        return 0
-    from rich.table import Table
-
-    table = Table(*HEADERS, title=f"scoring by turns, {found.name}, limit {found.limit or 'none'}, {rounds} rounds")
-    for row in rows:
-        table.add_row(*row)
-    out.print(table)
+    title = f"scoring by turns, {found.name}, limit {found.limit or 'none'}, {rounds} rounds"
+    show_table(HEADERS, rows, title=title, form=form)
     return 0
 
 

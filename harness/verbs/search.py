@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.verbs.searching import Searches, planned, understood
+from harness.verbs.terminal import console, show_table
 from harness.verbs.words import count, listed, one_of
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ def search(words: list[str]) -> int:
 
     from harness.display import Live
     from harness.run import execute, relative
-    from harness.verbs.terminal import console
 
     passed, asked = understood(words, OWN)
     form = one_of(asked["format"], ("table", "markdown", "json"), what="format")
@@ -48,7 +48,7 @@ def search(words: list[str]) -> int:
         summary = execute(made, store, watch)
     found = stored(made, store)
     if found:
-        show(rows(found, evaluations), form, title=_title(made, found[0]), out=out)
+        show(rows(found, evaluations), form, title=_title(made, found[0]))
     for key, reason in summary.failed.items():
         out.print(f"failed: {reason}\n  log: {relative(store.log(key))}", style="red", highlight=False, soft_wrap=True)
     return 1 if summary.failed or summary.skipped else 0
@@ -148,7 +148,7 @@ def _title(made: Searches, one: Search) -> str:
     )
 
 
-def show(found: Sequence[dict[str, Any]], form: str, *, title: str, out: Any) -> None:
+def show(found: Sequence[dict[str, Any]], form: str, *, title: str) -> None:
     """Print the rows as a table, as markdown or as JSON."""
     if form == "json":
         plain = {"title": title, "searchers": found}
@@ -159,17 +159,7 @@ def show(found: Sequence[dict[str, Any]], form: str, *, title: str, out: Any) ->
     headers += ["evaluations to NSGA-II's", *(f"fitness at {size:g}" for size in SIZES)]
     headers += ["tau", "tau within sizes", "seconds"]
     lines = [_cells(row) for row in found]
-    if form == "markdown":
-        rule = [":---", *["---:"] * (len(headers) - 1)]
-        print(f"{title}\n")
-        print("\n".join(f"| {' | '.join(line)} |" for line in (headers, rule, *lines)))
-        return
-    from rich.table import Table
-
-    table = Table(*headers, title=title)
-    for line in lines:
-        table.add_row(*line)
-    out.print(table)
+    show_table(headers, lines, title=title, form=form)
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
