@@ -1,4 +1,4 @@
-"""Magnitude pruning: zero the smallest weights of each output row, no data needed."""
+"""Magnitude pruning: zero the smallest weights of each matrix, no data needed."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from harness.spec import Method, Setup, Step
 
 PRESETS: dict[str, dict[str, Any]] = {
     "none": {},
-    # arXiv 2305.11627 and its code; two epochs of Alpaca there, `tokens` here
+    # The settings of arXiv 2305.11627 and its code; not its protocol: two epochs of Alpaca there, one example a row, 100
+    # steps of warm-up, the checkpoint of least validation loss; here `tokens` of packed rows, warmed up for a tenth
     "llm_pruner": {
         "adapter": "lora",
         "lora_rank": 8,

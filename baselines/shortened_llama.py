@@ -25,17 +25,20 @@ class ShortenedLlama(Method):
     "ppl": the perplexity of `samples` calibration samples without that layer alone, lowest first; any layer may go, since
     the paper attaches its "+" to the magnitude and Taylor criteria only and perplexity finds the needed layers by itself.
     "taylor" (Taylor+): the sum of |w dL/dw| over a layer's linear weights, lowest first; the first 4 and last 2 layers of 32
-    (the same shares of other depths, rounded up) never go. `exact` as in `shortgpt`: one more layer loses a part; with
+    (the same shares of other depths, rounded up) never go. `paper_compat` spares them under "ppl" too, as the scripts
+    behind the published checkpoints do. `exact` as in `shortgpt`: one more layer loses a part; with
     `exact=False`, the paper's version, whole layers only. Where the layers that may go do not suffice: ValueError.
     """
 
     NAME = "shortened_llama"
+    VERSION: ClassVar[int] = 2
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration"})
     SOURCE: ClassVar[str] = "arXiv 2402.02834"
     budget: Annotated[float, Field(gt=0, le=1)]
     criterion: Literal["ppl", "taylor"] = "ppl"
     samples: Annotated[int, Field(gt=0)] = 10  # as in the paper
     exact: bool = True
+    paper_compat: bool = False
 
     @property
     def needs(self) -> frozenset[str]:
@@ -60,7 +63,8 @@ class ShortenedLlama(Method):
     def order(self, model: PreTrainedModel, tokens: Tensor) -> list[int]:
         """Return the layers that may go, the least important first, by `tokens` (samples, length)."""
         if self.criterion == "ppl":
-            return perplexities_without(model, tokens).argsort(stable=True).tolist()
+            order: list[int] = perplexities_without(model, tokens).argsort(stable=True).tolist()
+            return [index for index in order if index in unprotected(len(order))] if self.paper_compat else order
         scores = effects(model, tokens)
         return sorted(unprotected(len(scores)), key=scores.__getitem__)
 

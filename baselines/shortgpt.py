@@ -17,9 +17,8 @@ class ShortGPT(Method):
     """Remove layers in the order of their block influence (Men et al., arXiv 2403.03853) until the budget is met.
 
     Whole layers rarely meet a budget within half a percent. With `exact` (the default, so that all methods compare at equal
-    size) the next layer in the order loses a part: MLP channels, least important first, and key-value groups where those do
-    not suffice; `exact=False` is the
-    paper's version: whole layers only, the count that comes nearest to the budget.
+    size) the next layer in the order loses a part: MLP channels, least important first, and key-value groups where those do not
+    suffice; `exact=False` is the paper's version: whole layers only, the count that comes nearest to the budget.
     """
 
     NAME = "shortgpt"

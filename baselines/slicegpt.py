@@ -38,11 +38,12 @@ class SliceGPT(Method):
     """PCA of what each half block receives, whose first components are all that it reads (Ashkboos et al., arXiv 2401.15024).
 
     An RMSNorm without its gain commutes with a rotation, so gains go into the linears behind it and each half block may
-    have a basis of its own: the eigenvectors of the second moments of its inputs, taken from the stream of the half blocks
-    sliced before it. Linears and embeddings are rotated and cut; a matrix in each shortcut goes from basis to basis, and
-    counts as parameters, as does the head that tied models get beside their embeddings. The last stream is neither rotated
-    nor cut: final norm and head stay as they are. Sizes are multiples of 8, the larger of two in the earlier half blocks,
-    as the budget needs; smaller units only where a small model cannot meet it otherwise.
+    have a basis of its own: the eigenvectors of the second moments of the stream that it reads, before its norm (as the
+    published code has it; equation 8 of the paper has the norm's outputs), behind the half blocks sliced before it. Linears
+    and embeddings are rotated and cut; a matrix in each shortcut goes from basis to basis, and counts as parameters, as does
+    the head that tied models get beside their embeddings. The last stream is neither rotated nor cut: final norm and head
+    stay as they are. Sizes are multiples of 8, the larger of two in the earlier half blocks, as the budget needs; smaller
+    units only where a small model cannot meet it otherwise.
 
     `damping` is the paper's, and moves no eigenvector. `paper_compat` does what the published code does: each row of the
     embeddings loses its mean, which an RMSNorm does not undo, so that the function changes even without slicing; and all

@@ -17,7 +17,8 @@ from harness.data.calibration import Calibration
 from harness.models.random_llama import build
 from harness.pruning.anatomy import layer_shapes, layers, parameter_count
 from harness.pruning.budget import TOLERANCE
-from harness.pruning.depth import leading
+from harness.pruning.depth import leading, trim
+from harness.pruning.extraction import Keep, extract
 from harness.pruning.importance import measure
 
 
@@ -140,6 +141,22 @@ def test_shortened_llama_looks_at_ten_samples_only():
 @pytest.mark.parametrize(("depth", "open_layers"), [(32, range(4, 30)), (30, range(4, 28)), (6, range(1, 5))])
 def test_taylor_protects_the_first_four_and_last_two_of_32_scaled_with_depth(depth, open_layers):
     assert unprotected(depth) == open_layers
+
+
+def test_published_scripts_protect_them_under_perplexity_too():
+    plain, compat = (ShortenedLlama(budget=0.5, paper_compat=flag).order(made(), TOKENS[:10]) for flag in (False, True))
+    assert sorted(plain) == [*range(6)]
+    assert compat == [index for index in plain if index not in (0, 5)]
+
+
+@pytest.mark.parametrize("part", ["groups", "channels"])
+def test_the_layer_that_loses_a_part_may_lack_attention_or_mlp(part):
+    model, none = made(), torch.empty(0, dtype=torch.long)
+    partial = extract(model, [Keep(index, **({part: none} if index == 3 else {})) for index in range(6)])
+    keep = trim(layers(partial)[3], 3, 1000, torch.arange(0 if part == "channels" else 160).float())
+    smaller = extract(partial, [keep if index == 3 else Keep(index) for index in range(6)])
+    assert parameter_count(partial) - parameter_count(smaller) > 0
+    assert getattr(layer_shapes(smaller)[3], "groups" if part == "groups" else "width") == 0
 
 
 @pytest.mark.parametrize("exact", [True, False])

@@ -254,6 +254,17 @@ def test_squares_are_those_of_single_samples_and_nothing_stays_behind():
     assert not any(weight._backward_hooks or weight.grad is not None for weight in model.parameters())
 
 
+def test_rotary_frequencies_keep_their_precision():
+    model = made()
+    for weight in model.parameters():
+        weight.data = weight.data.bfloat16()  # as a loaded checkpoint is: its buffers are float32
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with gradients(model, TOKENS[:1]):
+        pass
+    assert before
+    assert all(torch.equal(before[name], buffer) for name, buffer in model.named_buffers())
+
+
 OLD = {
     "class": "baselines.llm_pruner:LLMPruner",
     "version": 1,

@@ -217,17 +217,18 @@ def test_masked_lora_is_peft_where_nothing_is_masked_and_a_masked_product_elsewh
     assert wrapped.lora_A.grad is not None
 
 
-def test_dropout_is_drawn_anew_each_step_and_alike_in_a_resumed_training(tmp_path):
-    (one, curve), (two, again) = (trained(tmp_path, name, adapter="lora", lora_dropout=0.5) for name in ("a", "b"))
+@pytest.mark.parametrize("adapter", ["lora", "mixlora"])
+def test_dropout_is_drawn_anew_each_step_and_alike_in_a_resumed_training(tmp_path, adapter):
+    (one, curve), (two, again) = (trained(tmp_path, name, adapter=adapter, lora_dropout=0.5) for name in ("a", "b"))
     assert curve == again
     assert same(one, two)
-    _, without = trained(tmp_path, "c", adapter="lora")
+    _, without = trained(tmp_path, "c", adapter=adapter)
     assert [row[2] for row in curve] != [row[2] for row in without]
     assert not one.training
     torch.manual_seed(5)
     drawn = torch.rand(1)
     torch.manual_seed(5)
-    trained(tmp_path, "d", adapter="lora", lora_dropout=0.5)
+    trained(tmp_path, "d", adapter=adapter, lora_dropout=0.5)
     assert torch.equal(torch.rand(1), drawn)  # and nobody else's draws move
 
 

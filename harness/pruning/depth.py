@@ -71,13 +71,18 @@ def leading(sizes: Sequence[int], surplus: float, *, exact: bool, slack: float) 
 def trim(layer: nn.Module, index: int, surplus: float, channel_scores: Tensor) -> Keep:
     """Return what stays of a layer that loses about `surplus` parameters, from as few key-value groups as will do.
 
-    Channels go by `channel_scores` (width,) in multiples of UNIT, groups by the norm of their columns of o_proj.
+    Channels go by `channel_scores` (width,) in multiples of UNIT, groups by the norm of their columns of o_proj. Of a layer
+    without attention, channels alone; at least UNIT stay.
     """
     shape = layer_shape(layer)
+    left = surplus
     for groups in range(shape.groups, 0, -1):
         left = surplus - (shape.groups - groups) * shape.group_parameters
         if left <= (shape.width - UNIT) * shape.channel_parameters or groups == 1:
             break
     width = min(shape.width, max(1, round((shape.width - left / shape.channel_parameters) / UNIT)) * UNIT)
+    channels = best(channel_scores, width)
+    if not shape.groups:
+        return Keep(index, channels=channels)
     norms = layer.self_attn.o_proj.weight.float().norm(dim=0).unflatten(0, (shape.groups, -1)).norm(dim=1)  # (groups,)
-    return Keep(index, groups=best(norms, groups), channels=best(channel_scores, width))
+    return Keep(index, groups=best(norms, groups), channels=channels)

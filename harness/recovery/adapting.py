@@ -51,7 +51,13 @@ def adapt(model: PreTrainedModel, adapter: Adapter, lora: LoRA, masks: Mapping[s
                 "adapter=mixlora would fill the zeros of a sparse model when it is merged; take full or lora"
             )
         weights = add_mixture(
-            model, experts=lora.experts, top_k=lora.top_k, alpha=lora.alpha, targets=lora.targets, **size
+            model,
+            experts=lora.experts,
+            top_k=lora.top_k,
+            alpha=lora.alpha,
+            targets=lora.targets,
+            dropout=lora.dropout,
+            **size,
         )
         count = len(mixtures(model))
         return Adapted(

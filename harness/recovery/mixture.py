@@ -58,9 +58,10 @@ class MixtureOfLoRA(nn.Module):
         alpha: float,
         targets: Sequence[str],
         generator: torch.Generator,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.mlp, self.top_k, self.scale = mlp, top_k, alpha / rank
+        self.mlp, self.top_k, self.scale, self.dropout = mlp, top_k, alpha / rank, dropout
         weight = mlp.gate_proj.weight
         router = torch.randn(experts, weight.shape[1], generator=generator) * ROUTER_STD
         self.router = nn.Parameter(router.to(weight))
@@ -103,7 +104,8 @@ class MixtureOfLoRA(nn.Module):
         """Return what an expert adds to the projection `name` of its inputs (rows, in): (rows, out), or 0 if no target."""
         if name not in self.first:
             return 0.0
-        read = functional.linear(inputs, self.first[name][expert])  # (rows, rank)
+        seen = functional.dropout(inputs, self.dropout, self.training)
+        read = functional.linear(seen, self.first[name][expert])  # (rows, rank)
         return functional.linear(read, self.second[name][expert]) * self.scale
 
     def merged(self, shares: Tensor) -> nn.Module:
@@ -124,11 +126,13 @@ def add_mixture(
     alpha: float,
     targets: Sequence[str],
     seed: int,
+    dropout: float = 0.0,
 ) -> dict[str, Tensor]:
     """Make every MLP a mixture and give attention LoRA, on what `targets` names, in place; return by name what is to be trained.
 
     Nothing else requires gradients. Outputs stay the same until a step is taken, second factors starting at zero: to the bit,
     except for MLP widths that are no multiple of 64 on a CPU, whose kernels round the end of a tensor differently.
+    `dropout` acts on what the factors see, in training mode only.
     ValueError when top_k is not one of 1 to experts, or no target lies in the MLP.
     """
     if not 1 <= top_k <= experts:
@@ -138,12 +142,19 @@ def add_mixture(
         raise ValueError(f"a mixture needs a target in the MLP, one of {', '.join(MLP)}, not only {', '.join(targets)}")
     model.requires_grad_(False)
     beside = [name for name in ATTENTION if name in targets]
-    trained = add_lora(model, rank=rank, alpha=alpha, targets=beside, seed=seed) if beside else {}
+    trained = add_lora(model, rank=rank, alpha=alpha, targets=beside, seed=seed, dropout=dropout) if beside else {}
     generator = torch.Generator().manual_seed(seed)
     for layer in layers(model):
         if has_mlp(layer):
             layer.mlp = MixtureOfLoRA(
-                layer.mlp, experts=experts, top_k=top_k, rank=rank, alpha=alpha, targets=inside, generator=generator
+                layer.mlp,
+                experts=experts,
+                top_k=top_k,
+                rank=rank,
+                alpha=alpha,
+                targets=inside,
+                generator=generator,
+                dropout=dropout,
             )
     trained |= {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     for weight in trained.values():
