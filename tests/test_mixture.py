@@ -1,118 +1,28 @@
-"""MixLoRA: unchanged at the start, experts as their definition has them, plain weights in the end."""
+"""MixLoRA: unchanged at the start, experts as their definition has them."""
 
 from __future__ import annotations
 
-import copy
 import math
 
 import pytest
 import torch
-from structured_models import TOKENS, logits, made
-from test_recovery import rows
+from mixture_models import CASES, IDS, LABELS, by_hand, every_case, family, mixed, moved, routed, seen
+from structured_models import logits
 
-from harness.data.calibration import IGNORED
-from harness.models import checkpoint
-from harness.models.per_layer import add_output_biases
-from harness.models.random_llama import build
 from harness.pruning.anatomy import MLP, has_mlp, layers
-from harness.pruning.extraction import Keep, extract
-from harness.recovery import loop, objective
+from harness.recovery import objective
 from harness.recovery.mixture import (
-    MixtureOfLoRA,
-    add_mixture,
     balance,
     imbalance,
-    merge_mixture,
     mixtures,
     route,
-    routing_shares,
 )
 from harness.recovery.recover import LINEARS
 
-IDS = TOKENS[:3]
-LABELS = torch.where(torch.arange(32) < 10, IGNORED, IDS)
 
-
-def family(name, groups=4, **sizes):
-    return made(name, groups, tied=name != "mistral", **{"intermediate_size": 128, **sizes})
-
-
-def widths():
-    """A Qwen2 with biases everywhere, of four layers: a whole one, half an MLP, no MLP, no attention."""
-    none, some = torch.arange(0), torch.arange(0, 128, 2)
-    model = extract(family("qwen2"), [Keep(0), Keep(1, channels=some), Keep(2, channels=none), Keep(3, groups=none)])
-    add_output_biases(model)
-    for layer in layers(model):
-        if has_mlp(layer):
-            torch.nn.init.normal_(layer.mlp.down_proj.bias, std=0.1)
-    return model
-
-
-CASES = {
-    "llama": lambda: family("llama"),
-    "mistral": lambda: family("mistral", 2),
-    "qwen2": lambda: family("qwen2"),
-    "qwen3": lambda: family("qwen3"),
-    "biases": lambda: family("llama", mlp_bias=True, attention_bias=True),
-    "widths": widths,
-}
-
-
-@pytest.fixture(params=list(CASES))
+@every_case
 def model(request):
     return CASES[request.param]()
-
-
-def mixed(model, **fields):
-    wanted = {"experts": 4, "top_k": 2, "rank": 3, "alpha": 6, "targets": LINEARS, "seed": 0, **fields}
-    return add_mixture(model, **wanted)
-
-
-@torch.no_grad()
-def moved(weights):
-    """As after some training: no factor is zero, and tokens go to all experts."""
-    generator = torch.Generator().manual_seed(5)
-    for weight in weights.values():
-        weight.add_(torch.randn(weight.shape, generator=generator), alpha=0.1)
-    return weights
-
-
-@torch.no_grad()
-def seen(model, ids=IDS):
-    """Return (input, output), each (tokens, hidden), of every mixture in one forward pass, by layer."""
-    found = {}
-    hooks = [
-        mixture.register_forward_hook(
-            lambda _, inputs, output, index=index: found.update(
-                {index: (inputs[0].flatten(0, 1).clone(), output.flatten(0, 1).clone())}
-            )
-        )
-        for index, mixture in mixtures(model).items()
-    ]
-    model(ids)
-    for hook in hooks:
-        hook.remove()
-    return found
-
-
-def routed(mixture, token) -> dict[int, float]:
-    """Return the weights of one token's experts, by Mixtral's words: the largest, made to sum to one."""
-    scores = [math.exp(float(row @ token)) for row in mixture.router.detach().double()]
-    best = sorted(range(len(scores)), key=lambda expert: -scores[expert])[: mixture.top_k]
-    return {expert: scores[expert] / sum(scores[one] for one in best) for expert in best}
-
-
-@torch.no_grad()
-def by_hand(mixture, token):
-    """Return the output for one token: each of its experts an MLP of its own, with merged weights, in float64."""
-    output = 0.0
-    for expert, weight in routed(mixture, token).items():
-        own = copy.deepcopy(mixture.mlp).double()
-        for name, first in mixture.first.items():
-            change = mixture.second[name][expert].double() @ first[expert].double()
-            getattr(own, name).weight += mixture.scale * change
-        output += weight * own(token)
-    return output
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -259,62 +169,6 @@ def test_descending_on_the_imbalance_balances():
     assert values[-1] < 1.1
 
 
-def test_shares_are_the_mean_routing_weights(model):
-    moved(mixed(model))
-    with torch.no_grad():
-        for mixture in mixtures(model).values():
-            mixture.router.mul_(2)
-    parts = [IDS[:2], IDS[2:]]
-    found = routing_shares(model, parts)
-    assert found.keys() == mixtures(model).keys()
-    for index, share in found.items():
-        expected = torch.zeros(4)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            inputs = torch.cat([seen(model, part)[index][0] for part in parts]).float()
-        for token in inputs.double():
-            for expert, weight in routed(mixtures(model)[index], token).items():
-                expected[expert] += weight / len(inputs)
-        assert torch.allclose(share, expected, atol=1e-5)  # float32 against float64
-        assert float(share.sum()) == pytest.approx(1, abs=1e-6)
-        assert share.max() - share.min() > 0.02
-
-
-def test_merging_a_single_expert_changes_nothing(model):
-    plain = logits(model)
-    moved(mixed(model, experts=1, top_k=1))
-    beside = logits(model)
-    shares = routing_shares(model, [IDS])
-    assert all(share.tolist() == [1.0] for share in shares.values())
-    merge_mixture(model, shares)
-    assert (beside - plain).abs().max() > 0.1
-    assert torch.allclose(logits(model), beside, atol=1e-5, rtol=1e-5)  # logits up to 30 in float32
-
-
-def test_merging_adds_each_expert_by_its_share_and_leaves_a_plain_checkpoint(model, tmp_path, tiny_folder):
-    before = copy.deepcopy(model)
-    objects = [layer.mlp for layer in layers(model)]
-    factors = {name: weight.detach().clone() for name, weight in moved(mixed(model)).items()}
-    shares = {index: torch.tensor([0.4, 0.3, 0.2, 0.1]).roll(index) for index in mixtures(model)}
-    merge_mixture(model, shares)
-    assert all(layer.mlp is mlp for layer, mlp in zip(layers(model), objects, strict=True))
-    assert [type(module) for module in model.modules()] == [type(module) for module in before.modules()]
-    assert model.state_dict().keys() == before.state_dict().keys()
-    assert not any(weight.requires_grad for weight in model.parameters())
-    for name, weight in before.state_dict().items():
-        module = name.removesuffix(".weight")
-        mlp, _, projection = module.rpartition(".")
-        if name.endswith("_proj.weight") and mlp.endswith("mlp"):
-            for expert, share in enumerate(shares[int(name.split(".")[2])]):
-                product = factors[f"{mlp}.second.{projection}"][expert] @ factors[f"{mlp}.first.{projection}"][expert]
-                weight = weight + share * 2 * product
-        elif name.endswith("_proj.weight"):
-            lora = [factors[f"{module}.lora_{part}.default.weight"] for part in "BA"]
-            weight = weight + 2 * lora[0] @ lora[1]
-        assert torch.allclose(model.state_dict()[name], weight, atol=1e-6), name  # sums in another order
-    checkpoint.save(model, tmp_path / "saved", tiny_folder)
-    assert torch.equal(logits(checkpoint.load(tmp_path / "saved")), logits(model))
-
-
 def test_first_factors_start_as_pefts_and_routers_small():
     model = CASES["llama"]()
     weights = mixed(model, rank=16)
@@ -353,52 +207,3 @@ def test_a_mixture_without_a_target_in_the_mlp_is_refused():
         ValueError, match="needs a target in the MLP, one of gate_proj, up_proj, down_proj, not only q_proj"
     ):
         mixed(CASES["llama"](), targets=("q_proj",))
-
-
-def trained(scratch, *, data=None, steps=6, dies_at=None, rate=1e-2):
-    """Train as Recover does, with the imbalance in the loss; return the model, with its mixtures, and the curve."""
-    scratch.mkdir(exist_ok=True)
-    model, _ = build()
-
-    def update(step, ids, labels):
-        if step == dies_at:
-            raise KeyboardInterrupt
-        total = 0.0
-        for part, wanted, scale in objective.parts(ids, labels):
-            found, targets = objective.response_logits(model, part, wanted)
-            value = objective.loss(found, targets, None, 0.0) * scale
-            (value + 0.01 * balance(model) * len(part) / len(ids)).backward()
-            total += float(value.detach())
-        return loop.Update(total, ids.numel(), "mixture")
-
-    data = rows() if data is None else data
-    curve = loop.train(
-        mixed(model), update, data, steps=steps, batch=2, learning_rate=rate, seed=0, scratch=scratch, device="cpu"
-    )
-    return model, curve
-
-
-def test_training_lowers_the_loss_and_moves_everything_it_should(tmp_path):
-    model, curve = trained(tmp_path / "work", data=rows(1, low=2, high=12).repeat(4, 1, 1), steps=40)
-    assert curve[-1][2] < 0.7 * curve[0][2]
-    fresh = build()[0]
-    start = mixed(fresh)
-    changed = {name for name, weight in model.state_dict().items() if not torch.equal(weight, fresh.state_dict()[name])}
-    assert changed == start.keys()
-    shares = routing_shares(model, [IDS])
-    merge_mixture(model, shares)
-    assert not any(isinstance(module, MixtureOfLoRA) for module in model.modules())
-
-
-@pytest.mark.parametrize("killed", [1, 3, 5])
-def test_a_killed_training_resumes_to_the_bits_of_an_unbroken_one(tmp_path, monkeypatch, killed):
-    whole, curve = trained(tmp_path / "whole")
-    monkeypatch.setattr(loop, "SAVE_SECONDS", -1)
-    with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path / "broken", dies_at=killed)
-    monkeypatch.setattr(loop, "SAVE_SECONDS", 1e9)
-    resumed, again = trained(tmp_path / "broken")
-    assert again == curve
-    for model in (whole, resumed):
-        merge_mixture(model, routing_shares(model, [IDS]))
-    assert all(torch.equal(*pair) for pair in zip(whole.parameters(), resumed.parameters(), strict=True))
