@@ -22,7 +22,7 @@ def gradients(model: PreTrainedModel, tokens: Tensor, *, squares: bool = False) 
     Gives, if `squares`, per weight of the layers' linears the sum over samples of its squared gradients (out, in), which
     costs one more copy of these weights; otherwise nothing.
     """
-    dtype, buffers = next(model.parameters()).dtype, {name: buffer for name, buffer in model.named_buffers()}
+    dtype, buffers = next(model.parameters()).dtype, dict(model.named_buffers())
     model.float()  # gradients of small differences; the result goes back to the checkpoint's dtype
     model.requires_grad_(False)
     for layer in layers(model):
@@ -40,9 +40,8 @@ def gradients(model: PreTrainedModel, tokens: Tensor, *, squares: bool = False) 
         model.zero_grad(set_to_none=True)
         model.to(dtype)
         for name, buffer in buffers.items():  # rotary frequencies are float32 in a model of any dtype
-            model.get_submodule(name.rpartition(".")[0]).register_buffer(
-                name.rpartition(".")[2], buffer, persistent=False
-            )
+            module, _, own = name.rpartition(".")
+            setattr(model.get_submodule(module), own, buffer)
 
 
 def _add_square(total: Tensor, gradient: Tensor) -> None:
