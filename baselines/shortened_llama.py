@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -63,10 +64,11 @@ class ShortenedLlama(Method):
     def order(self, model: PreTrainedModel, tokens: Tensor) -> list[int]:
         """Return the layers that may go, the least important first, by `tokens` (samples, length)."""
         if self.criterion == "ppl":
-            order: list[int] = perplexities_without(model, tokens).argsort(stable=True).tolist()
-            return [index for index in order if index in unprotected(len(order))] if self.paper_compat else order
-        scores = effects(model, tokens)
-        return sorted(unprotected(len(scores)), key=scores.__getitem__)
+            scores, spares_ends = perplexities_without(model, tokens), self.paper_compat
+        else:
+            scores, spares_ends = torch.tensor(effects(model, tokens), dtype=torch.float64), True
+        may_go = unprotected(len(scores)) if spares_ends else range(len(scores))
+        return [index for index in scores.argsort(stable=True).tolist() if index in may_go]
 
 
 def unprotected(depth: int) -> range:

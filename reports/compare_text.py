@@ -144,7 +144,7 @@ def markdown_report(report: Report, *, examples: int) -> str:
         head = ["task", *(head.title for head in heads(report, comparison))]
         rows = [[row.name, *(f"{cell.text} {cell.detail}" for cell in row.cells)] for row in lines(comparison)]
         parts.append(f"**{escaped(title(report, comparison))}**")
-        parts.append(pipes(head, rows, left=2))
+        parts.append(pipes(head, rows, text=(0, 1)))
         parts.append("\n".join(f"- {escaped(told)}." for told in sentences(report, comparison)))
         for flip in flips(comparison, examples):
             said = [escaped(f"{side} said: {shortened(response)}") for side, response in _responses(flip, comparison)]
@@ -156,7 +156,7 @@ def markdown_report(report: Report, *, examples: int) -> str:
                     ["✓" if choice.right else "", shortened(choice.text), *map(mark, choice.scores, choice.chosen)]
                     for choice in flip.choices
                 ]
-                parts.append(pipes(["", flip.measure, comparison.reference, comparison.variant], choices, left=2))
+                parts.append(pipes(["", flip.measure, comparison.reference, comparison.variant], choices, text=(0, 1)))
     parts.append("\n".join(f"- {escaped(note)}" for note in notes(report)))
     return "\n\n".join(parts) + "\n"
 

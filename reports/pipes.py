@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 
-def pipes(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
-    """Return a Markdown table whose first `left` columns are text."""
-    rule = [":---" if index < left else "---:" for index in range(len(head))]
+def pipes(head: Sequence[str], rows: Sequence[Sequence[str]], *, text: Collection[int] = (0,)) -> str:
+    """Return a Markdown table whose columns `text`, by index, are text; the others are numbers."""
+    rule = [":---" if index in text else "---:" for index in range(len(head))]
     body = [[escaped(cell.strip()) for cell in cells] for cells in (head, *rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (body[0], rule, *body[1:]))
 

@@ -123,7 +123,7 @@ def markdown(rows: Sequence[Row], facts: Facts) -> str:
         parts += [pipe_table(rows, columns, dense, None), escaped(TASK_NOTE)]
     found = method_fronts.lines(facts)
     if found:
-        parts += [pipes([*map(" ".join, method_fronts.HEADERS)], found, left=1), escaped(method_fronts.NOTE)]
+        parts += [pipes([*map(" ".join, method_fronts.HEADERS)], found), escaped(method_fronts.NOTE)]
     told = sentences(facts)
     if told:
         parts.append("\n".join(f"- {escaped(words)}" for words in told))
@@ -133,9 +133,8 @@ def markdown(rows: Sequence[Row], facts: Facts) -> str:
 def pipe_table(rows: Sequence[Row], columns: Sequence[Column], dense: Row | None, remarks: Sequence[str] | None) -> str:
     """One Markdown table; the remarks, if any, are its last column."""
     header = ["variant", *(column.title for column in columns)] + (["remarks"] if remarks else [])
-    rule = [":---", *("---:" for _ in columns)] + ([":---"] if remarks else [])
-    lines = [[escaped(cell) for cell in header], rule]
+    lines = []
     for index, row in enumerate(rows):
         cells = [f"{c.text(row, dense)} {c.detail(row, dense)}".strip() if ran(row) else "" for c in columns]
-        lines.append([escaped(cell) for cell in (name(row), *cells, *(remarks[index : index + 1] if remarks else []))])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        lines.append([name(row), *cells, *(remarks[index : index + 1] if remarks else [])])
+    return pipes(header, lines, text=(0, len(columns) + 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -42,7 +43,8 @@ def adapt(model: PreTrainedModel, adapter: Adapter, lora: LoRA, masks: Mapping[s
 
     ValueError for experts on a sparse model: merged, they would fill its zeros.
     """
-    stack, size = layers(model), {"rank": lora.rank, "seed": lora.seed}
+    stack = layers(model)
+    shared: dict[str, Any] = {"rank": lora.rank, "alpha": lora.alpha, "targets": lora.targets, "seed": lora.seed}
     if adapter == "full":
         return Adapted(dict(stack.named_parameters()), _nothing, lambda _: None)
     if adapter == "mixlora":
@@ -50,15 +52,7 @@ def adapt(model: PreTrainedModel, adapter: Adapter, lora: LoRA, masks: Mapping[s
             raise ValueError(
                 "adapter=mixlora would fill the zeros of a sparse model when it is merged; take full or lora"
             )
-        weights = add_mixture(
-            model,
-            experts=lora.experts,
-            top_k=lora.top_k,
-            alpha=lora.alpha,
-            targets=lora.targets,
-            dropout=lora.dropout,
-            **size,
-        )
+        weights = add_mixture(model, experts=lora.experts, top_k=lora.top_k, dropout=lora.dropout, **shared)
         count = len(mixtures(model))
         return Adapted(
             weights,
@@ -66,9 +60,9 @@ def adapt(model: PreTrainedModel, adapter: Adapter, lora: LoRA, masks: Mapping[s
             lambda batches: merge_mixture(model, routing_shares(model, batches)),
         )
     if masks:
-        weights = add_masked_lora(stack, masks, alpha=lora.alpha, targets=lora.targets, **size)
+        weights = add_masked_lora(stack, masks, **shared)
         return Adapted(weights, _nothing, lambda _: merge_masked_lora(stack))
-    weights = add_lora(model, alpha=lora.alpha, targets=lora.targets, dropout=lora.dropout, **size)
+    weights = add_lora(model, dropout=lora.dropout, **shared)
     return Adapted(weights, _nothing, lambda _: merge_lora(model))
 
 

@@ -21,7 +21,7 @@ def console() -> Console:
 def show_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, title: str, form: str) -> None:
     """Print rows below their title, as Markdown where `form` says so. The first column is text, the others are numbers."""
     if form == "markdown":
-        print(f"{escaped(title)}\n\n{pipes(headers, rows, left=1)}\n")
+        print(f"{escaped(title)}\n\n{pipes(headers, rows)}\n")
         return
     table = Table(title=title, box=box.SIMPLE_HEAD)
     for index, header in enumerate(headers):
