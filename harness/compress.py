@@ -24,6 +24,9 @@ class Compress(Step):
     def cost(self) -> Cost:
         return self.method.effort(self.calibration.tokens if self.calibration else 0)
 
+    def checkpoint_share(self) -> float:
+        return 1.0 if self.method.simulated else getattr(self.method, "budget", None) or 1.0
+
     def run(self, work: Work) -> None:
         import torch
 

@@ -1,8 +1,7 @@
-"""From a run's configuration to a graph of steps, each piece of work once, with an estimate of its time."""
+"""From a run's configuration to a graph of steps, each piece of work once."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,10 +16,6 @@ from harness.models.source import Import, resolve
 from harness.pruning.budget import check_budget
 from harness.quantize import Quantize
 from harness.spec import CalibrationSpec, Method, Node, Setup, TaskSpec
-from harness.store import Store
-
-BACKWARD = 3.2  # of a forward pass, that a training pass takes
-DECODE = 40.0  # forward tokens that one decoded token costs, batch 1
 
 
 @dataclass(frozen=True)
@@ -174,43 +169,3 @@ def _measures(run: RunConfig, setup: Setup, final: Node, dense: Node) -> dict[st
         )
         found["speed"] = Node(speed, final, needs=(dense,))
     return found
-
-
-def estimate(node: Node, parameters: float, rate: float, history: dict[str, float]) -> float:
-    """Return seconds for a step: its tokens through a model of `parameters` at `rate` FLOP/s, corrected by past runs."""
-    cost = node.step.cost()
-    tokens = cost.forward_tokens + BACKWARD * cost.backward_tokens + DECODE * cost.decode_tokens
-    return (cost.seconds + 2 * parameters * tokens / rate) * history.get(node.step.KIND, 1.0)
-
-
-def machine_rate(dtype: str) -> float:
-    """Return the FLOP/s that a decoder's forward pass reaches here: half of a matrix product's, measured in some 50 ms."""
-    import time
-
-    import torch
-
-    kind = getattr(torch, dtype)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    left, right = torch.ones(256, 1024, dtype=kind, device=device), torch.ones(1024, 2048, dtype=kind, device=device)
-    best = float("inf")
-    for _ in range(5):
-        start = time.perf_counter()
-        (left @ right).sum().item()
-        best = min(best, time.perf_counter() - start)
-    return 0.5 * 2 * 256 * 1024 * 2048 / best
-
-
-def history(store: Store) -> dict[str, float]:
-    """Return per kind of step the median of actual over estimated seconds among what is stored."""
-    ratios: dict[str, list[float]] = {}
-    for key in store.keys()[-200:]:
-        record = store.record(key)
-        if record.get("estimated_seconds") and record["environment"]["fingerprint"] == environment.fingerprint():
-            ratios.setdefault(record["kind"], []).append(record["cost"]["seconds"] / record["estimated_seconds"])
-    return {kind: statistics.median(values) for kind, values in ratios.items()}
-
-
-def model_parameters(plan: Plan, store: Store) -> float:
-    """Return the dense model's parameters when it is stored, else a guess from its source."""
-    dense = plan.variants[0].chain()[0]
-    return float(store.result(dense.key)["parameters"]) if store.has(dense.key) else 135e6

@@ -17,6 +17,9 @@ class Quantize(Step):
     def cost(self) -> Cost:
         return Cost(seconds=4)
 
+    def checkpoint_share(self) -> float:
+        return self.quantizer.SHARE
+
     def run(self, work: Work) -> None:
         from harness.measures.size import nonzero_count
         from harness.models import checkpoint

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from harness import plan as planning
+from harness import estimates
 from harness.executors.local import Outcome, run_steps
 from harness.measures.speed import Speed, folder_bytes, sessions
 from harness.plan import Plan
@@ -52,10 +52,10 @@ def execute(plan: Plan, store: Store, watch: Watch) -> Summary:
     nodes = plan.steps()
     pending = [node for node in nodes if not _sound(node, store)]
     summary.stored = len(nodes) - len(pending)
-    rate = planning.machine_rate(plan.run.resolved_dtype) if pending else 1.0
-    past = planning.history(store)
+    rate = estimates.machine_rate(plan.run.resolved_dtype) if pending else 1.0
+    past = estimates.history(store)
     expected = {
-        node.key: planning.estimate(node, planning.model_parameters(plan, store), rate, past) for node in pending
+        node.key: estimates.seconds(node, estimates.model_parameters(plan, store), rate, past) for node in pending
     }
     total, spent, planned = len(pending), 1.0, 1.0
     by_key = {node.key: node for node in nodes}

@@ -99,6 +99,10 @@ class Step(Spec):
         """Return the work expected, for the plan's estimate."""
         return Cost()
 
+    def checkpoint_share(self) -> float:
+        """Return the share of the dense model's bytes that this step's checkpoint takes at most; 0: it writes none."""
+        return 0.0
+
     def title(self) -> str:
         """Return a short name for progress lines."""
         return self.KIND
@@ -180,6 +184,7 @@ class Quantizer(Spec):
     """Stores a checkpoint in fewer bits. `apply` writes a folder that from_pretrained reloads."""
 
     NAME: ClassVar[str]
+    SHARE: ClassVar[float] = 1.0  # of the bytes that stay, at most; for the plan's estimate
 
     def apply(self, source: Path, target: Path) -> PreTrainedModel:
         """Write the quantized model of `source` to `target`, tokenizer included, and return it."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from harness.data import hub
-from harness.models import embedded
+from harness.models import counted, embedded
 from harness.spec import CHECKPOINT, Cost, Spec, Step, Work
 from harness.store import sha256_file
 
@@ -23,10 +23,11 @@ Kind = Literal["embedded", "gguf", "folder", "hub", "random"]
 class ModelSource(Spec):
     """A model by content: `content` is a hash of its weights or a hub commit; `place` is only where to find it."""
 
-    UNKEYED: ClassVar[frozenset[str]] = frozenset({"place"})
+    UNKEYED: ClassVar[frozenset[str]] = frozenset({"place", "parameters"})
     kind: Kind
     content: str
     place: str = ""
+    parameters: int = 0  # as the source tells without its weights being read, for estimates; 0: it does not
 
 
 def check(model: str) -> None:
@@ -53,18 +54,20 @@ def resolve(model: str) -> ModelSource:
     """Return the source that `model=` names; ValueError with the nearest choice when there is none."""
     check(model)
     if model == "smollm2-135m":
-        return ModelSource(kind="embedded", content=embedded.SHA256)
+        return ModelSource(kind="embedded", content=embedded.SHA256, parameters=embedded.PARAMETERS)
     if model == "random-llama":
         return ModelSource(kind="random", content="tiny-llama-1")
     path = Path(model).expanduser()
     if path.is_file() and path.suffix == ".gguf":
-        return ModelSource(kind="gguf", content=sha256_file(path), place=str(path.resolve()))
+        content, place = sha256_file(path), str(path.resolve())
+        return ModelSource(kind="gguf", content=content, place=place, parameters=counted.in_gguf(path))
     return _folder(path.resolve()) if path.is_dir() else _hub(model)
 
 
 def _folder(path: Path) -> ModelSource:
     parts = {file.name: sha256_file(file) for file in [path / "config.json", *sorted(path.glob("*.safetensors"))]}
-    return ModelSource(kind="folder", content=hashlib.sha256(json.dumps(parts).encode()).hexdigest(), place=str(path))
+    content = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return ModelSource(kind="folder", content=content, place=str(path), parameters=counted.in_folder(path))
 
 
 def _hub(model: str) -> ModelSource:
@@ -75,13 +78,16 @@ def _hub(model: str) -> ModelSource:
     ways_out = "use a local folder or model=smollm2-135m"
     if hub.settle():
         try:
-            return ModelSource(kind="hub", content=HfApi().model_info(model, timeout=10).sha or "", place=model)
+            info = HfApi().model_info(model, timeout=10)
+            told = info.safetensors.total if info.safetensors else 0
+            return ModelSource(kind="hub", content=info.sha or "", place=model, parameters=told)
         except HfHubHTTPError as error:
             raise ValueError(f"model={model}: the hub answered {error.response.status_code}; {ways_out}") from None
         except httpx.HTTPError:
             pass  # broke off: the local cache may still have it
     try:
-        return ModelSource(kind="hub", content=Path(snapshot_download(model, local_files_only=True)).name, place=model)
+        kept = Path(snapshot_download(model, local_files_only=True))
+        return ModelSource(kind="hub", content=kept.name, place=model, parameters=counted.in_folder(kept))
     except (OSError, ValueError):
         raise ValueError(
             f"model={model}: the hub is out of reach and the model is not in the local cache; {ways_out}"
@@ -98,6 +104,9 @@ class Import(Step):
 
     def cost(self) -> Cost:
         return Cost(seconds=20)
+
+    def checkpoint_share(self) -> float:
+        return 1.0
 
     def run(self, work: Work) -> None:
         import torch

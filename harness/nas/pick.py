@@ -36,6 +36,9 @@ class Pick(Step):
         each = self.search.cost().forward_tokens / self.search.evaluations
         return Cost(forward_tokens=2 * each * (self.finalists + len(CONTROLS)), seconds=10)
 
+    def checkpoint_share(self) -> float:
+        return self.budget
+
     def run(self, work: Work) -> None:
         from harness import progress
         from harness.compress import store_model

@@ -88,6 +88,9 @@ class Supernet(Step):
         forward = self.calibration.tokens + self.teacher_tokens
         return Cost(forward_tokens=forward, backward_tokens=self.steps * self.step_tokens, seconds=8)
 
+    def checkpoint_share(self) -> float:
+        return 1.0
+
     def run(self, work: Work) -> None:
         import torch
 

@@ -37,6 +37,9 @@ class RunCommand(Step):
     def cost(self) -> Cost:
         return Cost(forward_tokens=2 * self.calibration.tokens if self.calibration else 0, seconds=60)
 
+    def checkpoint_share(self) -> float:
+        return self.budget or 1.0
+
     def run(self, work: Work) -> None:
         import shutil
 

@@ -31,6 +31,9 @@ class RunRecipe(Step):
     def cost(self) -> Cost:
         return Cost(forward_tokens=3 * self.calibration.tokens, seconds=40)
 
+    def checkpoint_share(self) -> float:
+        return 1.0
+
     def run(self, work: Work) -> None:
         import torch
 

@@ -65,6 +65,9 @@ class Recover(Step):
         trained = self.steps * self.batch * self.length
         return Cost(forward_tokens=trained if self.distill else 0, backward_tokens=trained, seconds=8)
 
+    def checkpoint_share(self) -> float:
+        return 1.0
+
     def run(self, work: Work) -> None:
         from harness.compress import store_model
         from harness.data.calibration import training_rows

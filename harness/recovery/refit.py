@@ -41,6 +41,9 @@ class Refit(Step):
             forward_tokens=6 * self.calibration.tokens, seconds=20
         )  # each layer of both models runs three times
 
+    def checkpoint_share(self) -> float:
+        return 1.0
+
     def run(self, work: Work) -> None:
         from harness.compress import store_model
         from harness.data.calibration import draw

@@ -6,7 +6,7 @@ import time
 
 from rich.table import Table
 
-from harness import config, plan
+from harness import config, estimates, plan
 from harness.display import Live, duration
 from harness.run import execute, record, relative, title
 from harness.store import Store
@@ -27,6 +27,7 @@ def run(words: list[str]) -> int:
     """Execute what is not stored; 1 when a step failed or was skipped."""
     started = time.time()
     planned, store = checked(words)
+    estimates.check_disk(planned, store)
     terminal = console()
     for notice in planned.notices:
         terminal.print(f"note: {notice}", style="yellow", highlight=False)
@@ -54,9 +55,9 @@ def show_plan(words: list[str]) -> int:
     """Print every step with its state and estimate; nothing is executed."""
     planned, store = checked(words)
     rate, past, parameters = (
-        plan.machine_rate(planned.run.resolved_dtype),
-        plan.history(store),
-        plan.model_parameters(planned, store),
+        estimates.machine_rate(planned.run.resolved_dtype),
+        estimates.history(store),
+        estimates.model_parameters(planned, store),
     )
     table = Table(
         "step",
@@ -65,11 +66,13 @@ def show_plan(words: list[str]) -> int:
         "estimate",
         title=f"suite {planned.run.suite}, model {planned.run.model}, {planned.run.resolved_dtype}",
     )
-    left = 0.0
+    left, undone = 0.0, []
     for node in planned.steps():
         stored = store.has(node.key)
-        seconds = plan.estimate(node, parameters, rate, past)
-        left += 0.0 if stored else seconds
+        seconds = estimates.seconds(node, parameters, rate, past)
+        if not stored:
+            left += seconds
+            undone.append(node)
         failure = store.failure(node.key)
         state = "stored" if stored else f"failed before: {failure['reason']}" if failure else "to do"
         table.add_row(title(node, planned), node.key[:12], state, "" if stored else duration(seconds))
@@ -77,9 +80,10 @@ def show_plan(words: list[str]) -> int:
     for notice in planned.notices:
         terminal.print(f"note: {notice}", style="yellow", highlight=False)
     terminal.print(table)
+    written = estimates.disk(undone, planned, store)
     terminal.print(
         f"{len(planned.variants)} variants; about {duration(left)} of work left "
-        "(corrected by this store's past steps where there are any)",
+        f"(corrected by this store's past steps where there are any) and at most {estimates.storage(written)} to store",
         highlight=False,
     )
     return 0

@@ -1,0 +1,89 @@
+"""What a plan will take before any of it is done: seconds of work, and bytes of disk."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+from collections.abc import Iterable
+
+from harness import environment
+from harness.models.source import Import
+from harness.plan import Plan
+from harness.spec import Node
+from harness.store import Store
+
+BACKWARD = 3.2  # of a forward pass, that a training pass takes
+DECODE = 40.0  # forward tokens that one decoded token costs, batch 1
+UNKNOWN = 135e6  # parameters, where neither store nor source says how many
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}  # a parameter
+
+
+def seconds(node: Node, parameters: float, rate: float, history: dict[str, float]) -> float:
+    """Return seconds for a step: its tokens through a model of `parameters` at `rate` FLOP/s, corrected by past runs."""
+    cost = node.step.cost()
+    tokens = cost.forward_tokens + BACKWARD * cost.backward_tokens + DECODE * cost.decode_tokens
+    return (cost.seconds + 2 * parameters * tokens / rate) * history.get(node.step.KIND, 1.0)
+
+
+def machine_rate(dtype: str) -> float:
+    """Return the FLOP/s that a decoder's forward pass reaches here: half of a matrix product's, measured in some 50 ms."""
+    import time
+
+    import torch
+
+    kind = getattr(torch, dtype)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    left, right = torch.ones(256, 1024, dtype=kind, device=device), torch.ones(1024, 2048, dtype=kind, device=device)
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        (left @ right).sum().item()
+        best = min(best, time.perf_counter() - start)
+    return 0.5 * 2 * 256 * 1024 * 2048 / best
+
+
+def history(store: Store) -> dict[str, float]:
+    """Return per kind of step the median of actual over estimated seconds among what is stored."""
+    ratios: dict[str, list[float]] = {}
+    for key in store.keys()[-200:]:
+        record = store.record(key)
+        if record.get("estimated_seconds") and record["environment"]["fingerprint"] == environment.fingerprint():
+            ratios.setdefault(record["kind"], []).append(record["cost"]["seconds"] / record["estimated_seconds"])
+    return {kind: statistics.median(values) for kind, values in ratios.items()}
+
+
+def model_parameters(plan: Plan, store: Store) -> float:
+    """Return the dense model's parameters, as stored or as its source says; 135e6 where neither does."""
+    dense = plan.variants[0].chain()[0]
+    if store.has(dense.key):
+        return float(store.result(dense.key)["parameters"])
+    return float((dense.step.source.parameters if isinstance(dense.step, Import) else 0) or UNKNOWN)
+
+
+def disk(steps: Iterable[Node], plan: Plan, store: Store) -> float:
+    """Return the bytes that the checkpoints of `steps` take at most."""
+    dense = model_parameters(plan, store) * BYTES[plan.run.resolved_dtype]
+    return dense * sum(share(node) for node in steps)
+
+
+def share(node: Node) -> float:
+    """Return a step's checkpoint in dense checkpoints: no larger than the one it was made from; 0 without one."""
+    own = node.step.checkpoint_share()
+    before = next((found for found in map(share, node.ancestors()) if found), own)
+    return min(own, before)
+
+
+def check_disk(plan: Plan, store: Store) -> None:
+    """Raise ValueError where the checkpoints that are still to be written do not fit beside the store."""
+    needed = disk((node for node in plan.steps() if not store.has(node.key)), plan, store)
+    free = shutil.disk_usage(store.root).free
+    if needed > free:
+        raise ValueError(
+            f"store={store.root}: the run's checkpoints take up to {storage(needed)}, and {storage(free)} are free; "
+            "choose another disk with store=FOLDER, or fewer methods, budgets or quantizers"
+        )
+
+
+def storage(count: float) -> str:
+    """Return bytes as text: 1.2 GB, 3.4 MB."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
