@@ -1,4 +1,4 @@
-"""Tasks load from the table, from lm-eval's registry and from beside a suite file, each with the shots and metric it was given."""
+"""Tasks load from the table with the rows, shots and metric they were given."""
 
 from __future__ import annotations
 
@@ -6,58 +6,14 @@ import gzip
 import json
 from pathlib import Path
 
-import datasets
 import pytest
+from written_suites import QUIZ, prompt, quiz, refusal, sourced, write_rows, write_suite
 
-from harness.data import layout, suites, tasks
-from harness.data.definitions import Definition, definitions, registered
-from harness.nas.fitness import load_items
+from harness.data import layout, tasks
+from harness.data.definitions import definitions
 from harness.spec import DataSource, TaskSpec
 
-datasets.disable_progress_bars()
-
 PIQA = [{"goal": f"Goal {index}", "sol1": "one", "sol2": "two", "label": index % 2} for index in range(4)]
-QUIZ = """\
-task: quiz
-dataset_path: json
-dataset_kwargs:
-  data_files: {train: quiz/train.jsonl, validation: quiz/validation.jsonl}
-training_split: train
-validation_split: validation
-output_type: multiple_choice
-doc_to_text: "Q: {{question}}\\nA:"
-doc_to_target: "{{answer}}"
-doc_to_choice: ["yes", "no"]
-metric_list:
-  - metric: acc
-    aggregation: mean
-    higher_is_better: true
-"""
-
-
-def write_rows(path: Path, rows: list[dict]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-def write_suite(folder: Path, *written: object, **more: object) -> suites.Suite:
-    path = folder / "mine.yaml"
-    path.write_text(json.dumps({"name": "mine", "tasks": list(written), **more}))
-    return suites.read(str(path))
-
-
-def sourced(suite: suites.Suite, data_dir: Path | None = None) -> tuple[list[TaskSpec], list[TaskSpec], list[str]]:
-    notices: list[str] = []
-    report, search = suites.sources(suite, data_dir, notices)
-    return list(report), list(search), notices
-
-
-def refusal(suite: suites.Suite, data_dir: Path | None = None) -> str:
-    with pytest.raises(ValueError, match=".") as caught:
-        suites.sources(suite, data_dir, [])
-    [line] = str(caught.value).splitlines()
-    return line
 
 
 @pytest.fixture
@@ -80,11 +36,6 @@ def subjects(tmp_path, monkeypatch) -> Path:
         if split == "test":
             (tmp_path / "mmlu" / "test.jsonl.gz").write_bytes(gzip.compress(path.read_bytes()))
     return tmp_path
-
-
-def prompt(task, index: int = 0) -> str:
-    task.build_all_requests(samples=[index])
-    return task.instances[0].args[0]
 
 
 def test_a_subject_has_its_own_rows_only(subjects, tmp_path):
@@ -267,154 +218,6 @@ def test_a_metric_that_is_no_mean_over_items_is_refused(tmp_path, entry, aggrega
     assert line.startswith(
         f"quiz: metric {entry['metric']} is aggregated by {aggregation}, which is no mean over items"
     )
-
-
-def quiz(folder: Path, definition: str = QUIZ) -> None:
-    """Write a task beside a suite, with four training and two reported questions, one of them among the training ones."""
-    (folder / "quiz.yaml").write_text(definition)
-    asked = [{"question": f"Is {index} even?", "answer": ("yes", "no")[index % 2]} for index in range(6)]
-    write_rows(folder / "quiz" / "train.jsonl", [*asked[:3], asked[4]])
-    write_rows(folder / "quiz" / "validation.jsonl", asked[4:])
-
-
-def test_a_task_beside_the_suite_is_reported_and_searched(tmp_path, tiny):
-    quiz(tmp_path)
-    [spec], [search], _ = sourced(write_suite(tmp_path, {"task": "quiz", "shots": 1}))
-    assert (spec.name, spec.metric, spec.source.rows) == ("quiz", "acc", 2)
-    [task] = tasks.load((spec,), tmp_path / "scratch")["quiz"].values()
-    assert [row["question"] for row in task.eval_docs] == ["Is 4 even?", "Is 5 even?"]
-    assert prompt(task, 1).count("Q: ") == 2
-    model, tokenizer = tiny
-    found = load_items((search,), (spec,), tokenizer, model, tmp_path / "search", limit=9, held_out=0, seed=0)
-    assert len(found[0].items) == 3
-
-
-def test_a_task_beside_the_suite_may_include_and_name_functions(tmp_path):
-    head, tail = QUIZ.split("output_type")
-    (tmp_path / "base.yaml").write_text("output_type" + tail.replace('"Q: {{question}}\\nA:"', "!function asking.ask"))
-    (tmp_path / "asking.py").write_text("def ask(row):\n    return 'Tell: ' + row['question']\n")
-    quiz(tmp_path, head + "include: base.yaml\n")
-    [spec], _, _ = sourced(write_suite(tmp_path, {"task": "quiz"}))
-    [task] = tasks.load((spec,), tmp_path / "scratch")["quiz"].values()
-    assert prompt(task) == "Tell: Is 4 even?"
-
-
-@pytest.mark.parametrize(
-    "changed", ["quiz.yaml", "base.yaml", "asking.py", "quiz/train.jsonl", "quiz/validation.jsonl"]
-)
-def test_a_task_beside_the_suite_is_known_by_all_its_files(tmp_path, changed):
-    head, tail = QUIZ.split("output_type")
-    (tmp_path / "base.yaml").write_text("output_type" + tail.replace('"Q: {{question}}\\nA:"', "!function asking.ask"))
-    (tmp_path / "asking.py").write_text("def ask(row):\n    return row['question']\n")
-    quiz(tmp_path, head + "include: base.yaml\n")
-    [before], _, _ = sourced(write_suite(tmp_path, {"task": "quiz"}))
-    [again], _, _ = sourced(write_suite(tmp_path, {"task": "quiz"}))
-    assert before.fingerprint_fields() == again.fingerprint_fields()
-    (tmp_path / changed).write_text((tmp_path / changed).read_text() + "\n")
-    [after], _, _ = sourced(write_suite(tmp_path, {"task": "quiz"}))
-    assert before.fingerprint_fields() != after.fingerprint_fields()
-
-
-def test_a_task_beside_the_suite_is_not_known_by_its_place(tmp_path):
-    fields = []
-    for place in ("a", "b"):
-        (tmp_path / place).mkdir()
-        quiz(tmp_path / place)
-        [spec], _, _ = sourced(write_suite(tmp_path / place, {"task": "quiz"}))
-        fields.append(spec.fingerprint_fields())
-    assert fields[0] == fields[1]
-
-
-@pytest.mark.parametrize(
-    ("kind", "target", "metric"),
-    [
-        ("loglikelihood", "{{answer}}", "perplexity"),
-        ("loglikelihood_rolling", "{{question}}", "word_perplexity"),
-        ("generate_until", "{{answer}}", "exact_match"),
-    ],
-)
-def test_a_task_beside_the_suite_may_be_of_any_kind(tmp_path, kind, target, metric):
-    lines = [
-        *QUIZ.split("output_type")[0].splitlines(),
-        f"output_type: {kind}",
-        'doc_to_text: "' + ("" if "rolling" in kind else "{{question}}") + '"',
-        f'doc_to_target: "{target}"',
-    ]
-    if kind == "generate_until":
-        lines += [
-            "generation_kwargs: {until: ['.']}",
-            "metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]",
-        ]
-    quiz(tmp_path, "\n".join(lines))
-    [spec], [search], _ = sourced(write_suite(tmp_path, {"task": "quiz", "metric": metric}))
-    assert not tasks.searchable(search)
-    [task] = tasks.load((spec,), tmp_path / "scratch")["quiz"].values()
-    task.build_all_requests()
-    assert kind == task.OUTPUT_TYPE
-    assert len(task.instances) == 2
-    assert len({tasks.question(task, document) for document in task.eval_docs}) == 2
-
-
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (QUIZ.replace("task: quiz", "task: other"), "task must be quiz, as the file is named, not other"),
-        (QUIZ.replace("train: quiz/train", "train: quiz/absent"), "absent.jsonl, which does not exist"),
-        (QUIZ.replace("dataset_kwargs", "more"), "needs dataset_kwargs.data_files"),
-        (QUIZ + "include: absent.yaml\n", "absent.yaml, which a task definition includes: no such file"),
-        ("task: [", "no YAML"),
-        ("task: quiz\nclass: !function task.Quiz\n", "defined by a Python class"),
-    ],
-    ids=["name", "data", "no data", "include", "no YAML", "class"],
-)
-def test_what_is_wrong_in_a_task_beside_the_suite_is_one_line(tmp_path, words, line):
-    quiz(tmp_path, words)
-    assert line in refusal(write_suite(tmp_path, {"task": "quiz"}))
-
-
-def test_a_definitions_own_shots_hold_unless_the_suite_says_otherwise(tmp_path):
-    quiz(tmp_path, QUIZ + "num_fewshot: 2\n")
-    report, _, _ = sourced(write_suite(tmp_path, {"task": "quiz"}, {"task": "quiz", "name": "none", "shots": 0}))
-    assert [spec.shots for spec in report] == [2, 0]
-
-
-def test_examples_from_the_reported_split_are_told(tmp_path):
-    quiz(tmp_path, QUIZ + "fewshot_split: validation\n")
-    _, _, notices = sourced(write_suite(tmp_path, {"task": "quiz", "shots": 1}))
-    assert notices == ["quiz: its examples come from the split that is reported, as lm-eval defines it"]
-
-
-def test_a_group_of_lm_eval_that_the_table_lacks_loads_by_its_name(tmp_path, monkeypatch):
-    """Stands for the hub: what is asked for is what lm-eval's definitions name."""
-
-    def arc(path: str, name: str | None = None, **kwargs: object) -> datasets.DatasetDict:
-        assert path == "allenai/ai2_arc"
-        row = {
-            "id": "1",
-            "question": f"{name}?",
-            "choices": {"text": ["a", "b"], "label": ["A", "B"]},
-            "answerKey": "B",
-        }
-        return datasets.DatasetDict(
-            {split: datasets.Dataset.from_list([row] * 2) for split in ("train", "validation", "test")}
-        )
-
-    class Builder:
-        hash = "revision"
-
-    monkeypatch.setattr("datasets.load_dataset", arc)
-    monkeypatch.setattr("datasets.load_dataset_builder", lambda *place: Builder)
-    [spec], [search], _ = sourced(
-        write_suite(tmp_path, {"task": "ai2_arc", "shots": 1, "metric": "acc_norm"}), tmp_path
-    )
-    assert spec.source.folder is None
-    assert spec.source.content == "allenai/ai2_arc/ARC-Challenge@revision"
-    assert tasks.searchable(search)
-    found = tasks.load((spec,), tmp_path / "scratch")
-    assert {name: sorted(parts) for name, parts in found.items()} == {"ai2_arc": ["arc_challenge", "arc_easy"]}
-    assert prompt(found["ai2_arc"]["arc_easy"]).count("Answer:") == 2
-    assert len(registered("mmlu")) == 57
-    assert {Definition(keys).examples for keys in registered("mmlu").values()} == {"dev"}
 
 
 def test_a_name_that_nobody_knows_is_refused(tmp_path):
