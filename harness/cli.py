@@ -1,4 +1,7 @@
-"""The command line: finds the verb and gives it its words. Exit codes: 0 done, 1 a step failed, 2 wrong words, 130 interrupted."""
+"""The command line: finds the verb and gives it its words.
+
+Exit codes: 0 done, 1 a step failed, 2 wrong words, 130 interrupted; `gate` says what its own are.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,9 @@ USAGE = """usage: harness VERB [key=value ...]
   report   rewrite the tables and plots of a run from the store: [run=ID] [format=html|markdown|csv|json|plot|table]
   compare  two or more variants of a run, item by item, the first is the reference: harness compare dense nas@0.75
            [run=ID] [task=NAME] [metric=NAME] [flips=5] [level=0.95] [format=table|markdown|json]
+  gate     a run against a kept baseline, for CI: baseline=FOLDER [update=true keeps the run there] [run=ID] [level=0.95]
+           [drop=0] [perplexity=0.005] [speed=0.1] [memory=0.1] [flips=N] [format=table|markdown|json]; exit code
+           0 no regression, 1 a regression or something missing, 3 nothing was measured
   ls       list the runs and steps in a store
   methods  list methods and quantizers with their fields
   search   compare searchers on one super-network, every one with several seeds: [searchers=[linas,evolution,nsga2,random]]
@@ -45,6 +51,7 @@ VERBS: dict[str, str] = {
     "plan": "harness.verbs.run:show_plan",
     "report": "harness.verbs.report:report",
     "compare": "harness.verbs.compare:compare",
+    "gate": "harness.verbs.gate:gate",
     "ls": "harness.verbs.listing:ls",
     "methods": "harness.verbs.listing:methods",
     "search": "harness.verbs.search:search",

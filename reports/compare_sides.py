@@ -50,7 +50,7 @@ def sides(names: Sequence[str], store: Store, run: str = "") -> list[Side]:
         else:
             assert chosen is not None
             path, home = store.folder(scored(chosen, store)[name]) / ITEMS, chosen
-        found.append(Side(name, path, _items(path), home["metrics"] if home else {}, home["id"] if home else ""))
+        found.append(Side(name, path, read_items(path), home["metrics"] if home else {}, home["id"] if home else ""))
     return found
 
 
@@ -109,7 +109,7 @@ def _unknown_run(wanted: str, runs: list[dict[str, Any]]) -> list[dict[str, Any]
     raise ValueError(f"run {wanted} is not in the store; {nearest(wanted, [run['id'] for run in runs])}")
 
 
-def _items(path: Path) -> dict[str, list[Item]]:
+def read_items(path: Path) -> dict[str, list[Item]]:
     """Return the items by task; columns that an older version did not write are None."""
     found: dict[str, list[Item]] = {}
     for row in pq.read_table(path).to_pylist():
