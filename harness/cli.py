@@ -20,6 +20,8 @@ USAGE = """usage: harness VERB [key=value ...]
   run      compare compression methods on a suite: harness run suite=demo
   plan     show the steps of a run, what is stored already, and how long the rest takes
   report   rewrite the tables and plots of a run from the store: [run=ID] [format=html|markdown|csv|json|plot|table]
+           paper=NAME: a published table beside the run's rows, [format=table|markdown|latex|json]; harness run paper=NAME
+           measures them
   compare  two or more variants of a run, item by item, the first is the reference: harness compare dense nas@0.75
            [run=ID] [task=NAME] [metric=NAME] [flips=5] [level=0.95] [format=table|markdown|json]
   gate     a run against a kept baseline, for CI: baseline=FOLDER [update=true keeps the run there] [run=ID] [level=0.95]
@@ -41,7 +43,7 @@ USAGE = """usage: harness VERB [key=value ...]
   doctor shapes   speed of a super-network's members beside the whole, by turns, random weights: [geometry=llama-2-7b]
            [samples=1] [prompt=128] [generate=8] [rounds=5] [dtype=bfloat16] [device=auto] [seed=0] [format=]
 
-Keys of run and plan: suite model methods budgets quantizers limit data_dir profile seed store report dtype device scorer
+Keys of run and plan: suite paper model methods budgets quantizers limit data_dir profile seed store report dtype device scorer
 calibration.* measure.* settings.METHOD.FIELD. Lists are written methods=[nas,shortgpt]; a method's own fields
 'methods=["wanda(sparsity=0.5)"]'.
 """

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from harness import environment, recipes, registry
+from harness import environment, papers, recipes, registry
 from harness.data import layout, suites
 from harness.models import source
 
@@ -46,6 +46,7 @@ class MeasureConfig(_Section):
 class RunConfig(_Section):
     """Everything a run may be told; see conf/config.yaml."""
 
+    paper: str | None = None
     suite: Annotated[str, Field(min_length=1)]
     model: Annotated[str, Field(min_length=1)]
     methods: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -86,6 +87,7 @@ class RunConfig(_Section):
 def compose(words: list[str]) -> RunConfig:
     """Return the run that `words` (key=value) describe; ConfigErrors with every error and the nearest valid names."""
     errors: list[str] = []
+    words = _with_paper(words, errors)
     accepted: dict[str, str] = {}
     known = list(_keys(_composed([], errors)))
     for word in words:
@@ -116,6 +118,19 @@ def compose(words: list[str]) -> RunConfig:
     if errors:
         raise ConfigErrors(errors)
     return run
+
+
+def _with_paper(words: list[str], errors: list[str]) -> list[str]:
+    """Return the words behind those that the paper named in them stands for, but for what they set themselves."""
+    asked = dict(word.split("=", 1) for word in words if "=" in word)
+    if asked.get("paper") in (None, "", "null"):
+        return words
+    try:
+        fixed = papers.read(asked["paper"]).words()
+    except ValueError as error:
+        errors.append(str(error))
+        return [word for word in words if not word.startswith("paper=")]
+    return [word for word in fixed if word.split("=", 1)[0] not in asked] + words
 
 
 def _composed(words: list[str], errors: list[str]) -> dict[str, Any]:

@@ -59,7 +59,10 @@ def no_hub(monkeypatch):
     ("word", "line"),
     [
         ("suite=demmo", "suite=demmo is unknown; did you mean demo?"),
-        ("suite=xyz", "suite=xyz is unknown; known: commonsense, demo, llama_nas, parity, perplexity, subnetwork11"),
+        (
+            "suite=xyz",
+            "suite=xyz is unknown; known: commonsense, demo, llama_nas, llm_pruner, parity, perplexity, slicegpt, subnetwork11, wanda",
+        ),
         ("methods=[wnda]", "method wnda is unknown; did you mean wanda or wanda_sp?"),
         ("methods=[dense,magnitud+dense]", "method magnitud is unknown; did you mean magnitude?"),
         ('methods=["wanda(sparsty=0.5)"]', "method wanda has no field sparsty; did you mean sparsity?"),

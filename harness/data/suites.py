@@ -28,6 +28,7 @@ class SuiteTask(BaseModel):
     metric: str | None = None
     shots: Annotated[int, Field(ge=0)] | None = None  # None: as the definition says
     optional: bool = False
+    window: Annotated[int, Field(gt=1)] | None = None  # tokens, of tasks that are windows of running text; None: 2048
 
 
 class Suite(BaseModel):
@@ -125,6 +126,8 @@ def _spec(task: SuiteTask, found: DataSource, notices: list[str]) -> TaskSpec:
     leaves = list(definitions(found).values())
     first = leaves[0] if leaves else Definition({"task": task.task})
     metric = _metric(task, first.metrics() if leaves else TOKEN_METRICS)
+    if task.window and metric not in TOKEN_METRICS:
+        raise ValueError(f"{task.task}: window={task.window} is for tasks of running text ({', '.join(TOKEN_METRICS)})")
     shots = first.shots if task.shots is None else task.shots
     if shots and first.examples is None:
         lacking = (
@@ -137,7 +140,8 @@ def _spec(task: SuiteTask, found: DataSource, notices: list[str]) -> TaskSpec:
         )
     if shots and first.examples == first.evaluated:
         notices.append(f"{task.task}: its examples come from the split that is reported, as lm-eval defines it")
-    return TaskSpec(source=found, label=task.name, metric=metric, shots=shots, optional=task.optional)
+    window = {"window": task.window} if task.window else {}
+    return TaskSpec(source=found, label=task.name, metric=metric, shots=shots, optional=task.optional, **window)
 
 
 def _metric(task: SuiteTask, metrics: dict[str, str]) -> str:

@@ -16,14 +16,19 @@ if TYPE_CHECKING:
 
 def report(words: list[str]) -> int:
     """Write the asked format of a run, the newest by default."""
-    asked = options(words, {"store": "harness-store", "report": "harness-report", "run": "", "format": "table"})
+    known = {"store": "harness-store", "report": "harness-report", "run": "", "format": "table", "paper": ""}
+    asked = options(words, known)
     from harness.run import relative
     from harness.store import Store
     from reports import rows as reading
     from reports.write import FORMATS, write
 
-    one_of(asked["format"], [*FORMATS, "table"], what="format")
     store = Store(Path(asked["store"]))
+    if asked["paper"]:
+        from harness.verbs.paper import paper_report
+
+        return paper_report(asked["paper"], stored_run(store, asked["run"], asked["store"]), store, asked["format"])
+    one_of(asked["format"], [*FORMATS, "table"], what="format")
     run = stored_run(store, asked["run"], asked["store"])
     if asked["format"] == "table":
         paths = show(run, store, Path(asked["report"]), console())

@@ -1,0 +1,69 @@
+"""Published tables: what to run for each of their rows, and the numbers to print beside what was measured."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from harness.data.places import nearest
+
+AVERAGE = "average"
+
+
+class PaperRow(BaseModel):
+    """A row: the recipe that stands for it here, and its published scores by task (percent; perplexities as they are)."""
+
+    model_config = ConfigDict(extra="forbid")
+    recipe: str
+    published: Annotated[dict[str, float], Field(min_length=1)]
+
+
+class Paper(BaseModel):
+    """A published table. `run` holds the keys of `harness run` that its protocol fixes, the suite among them."""
+
+    model_config = ConfigDict(extra="forbid")
+    title: str
+    model: str
+    source: str
+    run: dict[str, Any]
+    rows: Annotated[list[PaperRow], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _dense_leads(self) -> Paper:
+        if self.rows[0].recipe != "dense" or "suite" not in self.run:
+            raise ValueError("the first row is dense, and run names a suite")
+        return self
+
+    def words(self) -> list[str]:
+        """Return the words of `harness run` that measure the table's rows."""
+        methods = json.dumps([row.recipe for row in self.rows])
+        fixed = {"quantizers": "[none]", "measure.speed": "false", **self.run}
+        return [f"methods={methods}", *(f"{key}={value}" for key, value in fixed.items())]
+
+
+def known() -> list[str]:
+    """Return the names of the shipped tables."""
+    return sorted(path.stem for path in (Path(str(resources.files("reports"))) / "papers").glob("*.yaml"))
+
+
+def read(name: str) -> Paper:
+    """Return the table shipped as `name`, or in the YAML file that `name` points to; ValueError says what is wrong."""
+    own = name.endswith((".yaml", ".yml"))
+    path = Path(name).expanduser() if own else Path(str(resources.files("reports"))) / "papers" / f"{name}.yaml"
+    if not path.is_file():
+        raise ValueError(f"paper={name}: no such file" if own else f"paper={name} is unknown; {nearest(name, known())}")
+    try:
+        return Paper.model_validate(yaml.safe_load(path.read_text()))
+    except ValidationError as error:
+        lines = [
+            f"paper file {path}: {'.'.join(map(str, item['loc'])) or 'content'}: {item['msg']}"
+            for item in error.errors()
+        ]
+        raise ValueError("\n".join(lines)) from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"paper file {path}: no YAML: {' '.join(str(error).split())}") from None

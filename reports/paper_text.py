@@ -1,0 +1,137 @@
+"""A paper's table for a terminal, for Markdown, for LaTeX and for a program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from harness.evaluation.items import is_loss
+from harness.papers import AVERAGE
+from reports import formats
+from reports.machine import plain
+from reports.paper import Distance, Line, Measure, Order, PaperTable
+
+PAIR = " / "
+
+
+def heads(table: PaperTable) -> list[str]:
+    """Return the columns: the averages and the perplexities, published and here, each with its distance to dense."""
+    found = ["recipe"]
+    for measure in measures(table):
+        unit = "Δ dense" if measure == "average" else "× dense"
+        found += [f"{measure}, published", unit, "here", f"{unit} [95 %]"]
+    return found
+
+
+def measures(table: PaperTable) -> list[Measure]:
+    """Return what the published table has of average and perplexity."""
+    known = {measure for line in table.lines for measure in line.published_distance}
+    every: tuple[Measure, ...] = ("average", "perplexity")
+    return [measure for measure in every if measure in known]
+
+
+def rows(table: PaperTable) -> list[list[str]]:
+    """Return a row a line; what was not published or not measured is a dash."""
+    loss = next((task for task, metric in table.metrics.items() if is_loss(metric)), "")
+    found = []
+    for line in table.lines:
+        cells = [line.recipe]
+        for measure in measures(table):
+            key = AVERAGE if measure == "average" else loss
+            cells += [_score(line.published.get(key)), _distance(line.published_distance.get(measure), measure)]
+            cells += [_score(line.measured.get(key)), _distance(line.measured_distance.get(measure), measure)]
+        found.append(cells)
+    return found
+
+
+def _score(value: float | None) -> str:
+    return formats.MISSING if value is None else f"{value:.1f}" if value >= 20 else f"{value:.2f}"
+
+
+def _distance(found: Distance | None, measure: Measure) -> str:
+    if found is None:
+        return formats.MISSING
+    texts = [
+        _signed(end) if measure == "average" else f"{end:.2f}"
+        for end in (found.value, found.low, found.high)
+        if end is not None
+    ]
+    text = texts[0] if measure == "average" else f"×{texts[0]}"
+    return f"{text} [{', '.join(texts[1:])}]" if texts[1:] else text
+
+
+def _signed(points: float) -> str:
+    return formats.points(points / 100)
+
+
+def task_heads(table: PaperTable) -> list[str]:
+    return ["published / here", *(f"{task} {metric}" for task, metric in _tasks(table).items())]
+
+
+def _tasks(table: PaperTable) -> dict[str, str]:
+    return {task: metric for task, metric in table.metrics.items() if not is_loss(metric)}
+
+
+def task_rows(table: PaperTable) -> list[list[str]]:
+    """Return published / here of every task."""
+    return [[line.recipe, *(_cell(line, task) for task in _tasks(table))] for line in table.lines]
+
+
+def _cell(line: Line, task: str) -> str:
+    return PAIR.join(_score(found.get(task)) for found in (line.published, line.measured))
+
+
+def notes(table: PaperTable, model: str) -> list[str]:
+    """Return what was not measured, whose order agrees, and what the numbers may not be taken for."""
+    told = [f"{line.recipe}: not measured: {line.reason}" for line in table.lines if line.reason]
+    for order in table.orders:
+        told += _order(order)
+    told.append(
+        f"published: {table.paper.model}, {table.paper.source}; here: {model}. Of another model numbers cannot be equal: "
+        "compare distances to dense and the order of rows."
+    )
+    return told
+
+
+def _order(order: Order) -> list[str]:
+    pairs = len(order.agreeing) + len(order.differing)
+    told = [
+        f"order by {order.measure}: {len(order.agreeing)} of {pairs} pairs of pruned rows as published, {len(order.sure)} of "
+        f"them surely (paired tests, Holm over {pairs}); {len(order.opposed)} surely the other way round"
+    ]
+    return told + [
+        f"surely the other way round by {order.measure}: {worse} before {better}" for better, worse in order.opposed
+    ]
+
+
+def latex(table: PaperTable, model: str) -> str:
+    """Return a booktabs table of the averages and perplexities, and the notes as comments."""
+    head, body = heads(table), rows(table)
+    lines = [f"% {_one_line(note)}" for note in notes(table, model)]
+    lines += [rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule", _cells(head), r"\midrule"]
+    lines += [*map(_cells, body), r"\bottomrule", r"\end{tabular}"]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(cells: Sequence[str]) -> str:
+    return " & ".join(map(_tex, cells)) + r" \\"
+
+
+def _tex(text: str) -> str:
+    for letter, safe in (
+        *(("\\", r"\textbackslash "), ("&", r"\&"), ("%", r"\%"), ("_", r"\_"), ("#", r"\#"), ("$", r"\$")),
+        *(("{", r"\{"), ("}", r"\}"), ("×", r"$\times$"), ("−", "$-$"), ("Δ", r"$\Delta$"), ("–", "--")),
+    ):
+        text = text.replace(letter, safe)
+    return text
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def json_text(table: PaperTable, model: str) -> str:
+    """Return everything, unrounded."""
+    content = asdict(table) | {"paper": table.paper.model_dump(), "measured_model": model, "notes": notes(table, model)}
+    return json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
