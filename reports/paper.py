@@ -44,6 +44,7 @@ class Order:
     """Pairs of pruned rows, the one that is better as published first; `sure` ones by Holm's p over the pairs."""
 
     measure: Measure
+    clusters: int = 0  # of items, the fewest of any pair
     agreeing: list[tuple[str, str]] = field(default_factory=list)
     sure: list[tuple[str, str]] = field(default_factory=list)  # of those that agree
     differing: list[tuple[str, str]] = field(default_factory=list)
@@ -174,7 +175,7 @@ def _orders(
             for one, other, scores in tested
             if measure in scores and key in one.published and key in other.published
         ]
-        order = Order(measure)
+        order = Order(measure, min((score.difference.clusters for *_, score in known), default=0))
         adjusted = paired.holm([score.difference.p for *_, score in known])
         for (one, other, published, score), p in zip(known, adjusted, strict=True):
             here = sign * score.difference.estimate

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from harness.evaluation.items import is_loss
+from harness.evaluation.paired import LEVEL
 from harness.papers import AVERAGE
 from reports import formats
 from reports.machine import plain
@@ -96,6 +97,9 @@ def notes(table: PaperTable, model: str) -> list[str]:
 
 def _order(order: Order) -> list[str]:
     pairs = len(order.agreeing) + len(order.differing)
+    if pairs * 2 ** (1 - order.clusters) >= 1 - LEVEL:  # a sign-flip test's smallest p, by Holm
+        few = f"{order.clusters} items can be sure of none of so many pairs: raise limit="
+        return [f"order by {order.measure}: {len(order.agreeing)} of {pairs} pairs of pruned rows as published; {few}"]
     told = [
         f"order by {order.measure}: {len(order.agreeing)} of {pairs} pairs of pruned rows as published, {len(order.sure)} of "
         f"them surely (paired tests, Holm over {pairs}); {len(order.opposed)} surely the other way round"

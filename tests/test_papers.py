@@ -221,6 +221,15 @@ def test_rows_that_differ_by_luck_are_sure_of_nothing():
     assert average.sure == average.opposed == []
 
 
+def test_too_few_items_to_be_sure_of_any_pair_are_told():
+    few = [[row for row in rows if row["doc_id"] < 5] for rows in (GOOD, MIDDLE, BAD)]
+    table, _ = ordered([(80, 5), (70, 6), (60, 9)], few)
+    [perplexity] = [note for note in paper_text.notes(table, "model") if note.startswith("order by perplexity")]
+    assert perplexity.endswith(
+        "1 of 1 pairs of pruned rows as published; 5 items can be sure of none of so many pairs: raise limit="
+    )
+
+
 def test_a_row_that_was_not_measured_says_why():
     table, _ = ordered([(80, 5), (70, 6), (60, 9)], [GOOD, MIDDLE, BAD])
     paper = table.paper
