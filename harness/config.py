@@ -148,7 +148,8 @@ def _composed(words: list[str], errors: list[str]) -> dict[str, Any]:
                 kept.append(word.replace("+settings", "++settings"))
             except (HydraException, OmegaConfBaseException) as error:
                 errors.append(f"{word}: {str(error).splitlines()[0]}")
-        return OmegaConf.to_container(hydra_compose("config", overrides=kept), resolve=True)  # type: ignore[return-value]
+        content: Any = OmegaConf.to_container(hydra_compose("config", overrides=kept), resolve=True)
+        return content
 
 
 def _keys(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
