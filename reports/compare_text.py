@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -18,7 +17,7 @@ from reports.compare import Comparison, Report, TaskComparison
 from reports.compare_flips import Flip, flips, shortened
 from reports.compare_sentences import bounds, notes, p_value, score, sentences, signed
 from reports.pipes import escaped, pipes
-from reports.terminal import Cell, Head, Line, fit, grid
+from reports.terminal import Cell, Fitted, Head, Line
 from reports.variants import one_line
 
 LONGEST_HEAD = 16
@@ -79,7 +78,7 @@ def rich_report(report: Report, *, examples: int) -> RenderableType:
     """Return the table, the sentences and flipped items of every comparison, and the footnotes once."""
     parts: list[RenderableType] = []
     for comparison in report.comparisons:
-        parts += [Text(title(report, comparison), style="bold"), Text(), Fitted(report, comparison), Text()]
+        parts += [Text(title(report, comparison), style="bold"), Text(), _numbers(report, comparison), Text()]
         parts += [Text(f"{told}.") for told in sentences(report, comparison)]
         parts.append(Text())
         for flip in flips(comparison, examples):
@@ -87,21 +86,8 @@ def rich_report(report: Report, *, examples: int) -> RenderableType:
     return Group(*parts, *(Text(note, style="dim") for note in notes(report)))
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A rich renderable: the numbers of one comparison; columns that do not fit are left out and named."""
-
-    report: Report
-    comparison: Comparison
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        columns, rows = heads(self.report, self.comparison), lines(self.comparison)
-        kept, rows, left_out = fit(columns, rows, options.max_width)
-        rows = [Line(row.name, "", [row.cells[index] for index in kept], style=row.style) for row in rows]
-        yield from list(grid([columns[index] for index in kept], rows, options.max_width))
-        if left_out:
-            named = ", ".join("ratio" if name == RATIO_HEAD else name for name in left_out)
-            yield Text(f"left out at this width: {named}.", style="dim italic")
+def _numbers(report: Report, comparison: Comparison) -> Fitted:
+    return Fitted(heads(report, comparison), lines(comparison), {RATIO_HEAD: "ratio"})
 
 
 def heading(flip: Flip, comparison: Comparison) -> str:

@@ -39,7 +39,8 @@ def _names(checks: Sequence[Check]) -> list[str]:
 def _row(name: str, checks: list[Check]) -> list[str]:
     scored = [check for check in checks if check.kind == "scores" and check.score]
     main = next((check for check in checks if check.kind == "average"), scored[0] if len(scored) == 1 else None)
-    flips = [sum(len(getattr(check.score, way)) for check in scored) for way in ("lost", "gained")]
+    judged = [check.score for check in scored if check.score and not is_loss(check.score.metric)]
+    flips = [sum(map(len, ways)) for ways in ([score.lost for score in judged], [score.gained for score in judged])]
     same = bool(scored) and all(check.same for check in scored)
     timed = [check.now / check.before for check in checks if check.kind == "speed" and check.now and check.before]
     memory = next(
@@ -49,7 +50,7 @@ def _row(name: str, checks: list[Check]) -> list[str]:
     return [
         name,
         str(len(scored)),
-        *(map(str, flips) if scored else (formats.MISSING,) * 2),
+        *(map(str, flips) if judged else (formats.MISSING,) * 2),
         "same answers" if same else _change(main),
         _detectable(main),
         formats.MISSING if not sizes else "equal" if all(check.verdict == "ok" for check in sizes) else "differ",

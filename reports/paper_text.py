@@ -40,14 +40,20 @@ def rows(table: PaperTable) -> list[list[str]]:
         cells = [line.recipe]
         for measure in measures(table):
             key = AVERAGE if measure == "average" else loss
-            cells += [_score(line.published.get(key)), _distance(line.published_distance.get(measure), measure)]
-            cells += [_score(line.measured.get(key)), _distance(line.measured_distance.get(measure), measure)]
+            for scores, distances in (
+                (line.published, line.published_distance),
+                (line.measured, line.measured_distance),
+            ):
+                cells += [_score(scores.get(key), measure), _distance(distances.get(measure), measure)]
         found.append(cells)
     return found
 
 
-def _score(value: float | None) -> str:
-    return formats.MISSING if value is None else f"{value:.1f}" if value >= 20 else f"{value:.2f}"
+def _score(value: float | None, measure: Measure) -> str:
+    """Return a percentage to one decimal, or a perplexity to about three digits."""
+    if value is None:
+        return formats.MISSING
+    return f"{value:.2f}" if measure == "perplexity" and value < 20 else f"{value:,.1f}"
 
 
 def _distance(found: Distance | None, measure: Measure) -> str:
@@ -80,7 +86,7 @@ def task_rows(table: PaperTable) -> list[list[str]]:
 
 
 def _cell(line: Line, task: str) -> str:
-    return PAIR.join(_score(found.get(task)) for found in (line.published, line.measured))
+    return PAIR.join(_score(found.get(task), "average") for found in (line.published, line.measured))
 
 
 def notes(table: PaperTable, model: str) -> list[str]:

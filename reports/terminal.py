@@ -1,10 +1,11 @@
 """A text grid that fits its width: aligned cells, rows that are one message, low priorities dropped."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 GAP = "  "
@@ -87,13 +88,30 @@ def fit(heads: Sequence[Head], lines: Sequence[Line], width: int) -> tuple[list[
     return kept, list(lines), left_out
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A rich renderable: a table whose columns that do not fit are left out and named, some by another name."""
+
+    heads: Sequence[Head]
+    lines: Sequence[Line]
+    called: Mapping[str, str] = field(default_factory=dict)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        kept, rows, left_out = fit(self.heads, self.lines, options.max_width)
+        rows = [Line(row.name, "", [row.cells[index] for index in kept], style=row.style) for row in rows]
+        yield from grid([self.heads[index] for index in kept], rows, options.max_width)
+        if left_out:
+            named = ", ".join(self.called.get(name, name) for name in left_out)
+            yield Text(f"left out at this width: {named}.", style="dim italic")
+
+
 def grid(heads: Sequence[Head], lines: Sequence[Line], width: int) -> Iterator[Text]:
     """Header, rule and rows; a message wraps within `width`."""
     names = max((cell_len(line.name) for line in lines), default=0)
     marks = max((cell_len(line.marks) for line in lines), default=0)
     lead = names + (marks + 1 if marks else 0)
     widths = [column_width(h, [line.cells[i] for line in lines if line.cells]) for i, h in enumerate(heads)]
-    for attribute in ("title", "subtitle"):
+    for attribute in ("title", "subtitle") if any(head.subtitle for head in heads) else ("title",):
         heading = [pad_left(getattr(h, attribute), w[2]) for h, w in zip(heads, widths, strict=True)]
         yield Text(" " * lead + "".join(GAP + text for text in heading), style="bold", no_wrap=True)
     yield Text("─" * min(width, lead + sum(len(GAP) + w[2] for w in widths)), style="dim", no_wrap=True)

@@ -293,3 +293,12 @@ def test_a_gate_loads_no_torch(tmp_path):
     words = ["gate", f"store={tmp_path / 'main' / 'store'}", f"baseline={tmp_path / 'main' / 'store'}"]
     code = f"import sys\nfrom harness.cli import main\nassert main({words!r}) == 3\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_the_verdict_stays_where_the_terminal_is_narrow(tmp_path, gate, monkeypatch):
+    ran(tmp_path / "main", *RUN)
+    assert gate("main", "update=true")[0] == 0
+    monkeypatch.setenv("COLUMNS", "60")
+    said = gate("main")[1]
+    assert "verdict" in said.split("left out at this width")[0]
+    assert "slowest" in said.split("left out at this width")[1]

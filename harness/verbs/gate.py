@@ -68,9 +68,8 @@ def _judged(
     if form == "json":
         print(gate_text.json_text(checks, code, limits, notes), end="")
         return code
-    show_table(
-        gate_text.HEADS, gate_text.rows(checks), title=f"run {run['id']} against baseline {old['id']}", form=form
-    )
+    title = f"run {run['id']} against baseline {old['id']}"
+    show_table(gate_text.HEADS, gate_text.rows(checks), title=title, form=form, last=["verdict"])
     lead = "- " if form == "markdown" else ""
     terminal = console()
     for line in [*gate_text.sentences(checks), *(f"note: {note}" for note in notes)]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from reports.pipes import escaped, pipes
+from reports.terminal import Cell, Fitted, Head, Line
 
 
 def console() -> Console:
@@ -18,14 +18,19 @@ def console() -> Console:
     return found if found.is_terminal else Console(width=int(os.environ.get("COLUMNS", "120")))
 
 
-def show_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, title: str, form: str) -> None:
-    """Print rows below their title, as Markdown where `form` says so. The first column is text, the others are numbers."""
+def show_table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], *, title: str, form: str, last: Sequence[str] = ()
+) -> None:
+    """Print rows below their title, as Markdown where `form` says so. The first column is text, the others are numbers.
+
+    Where the width is short, columns go from the right, those named in `last` after all others.
+    """
     if form == "markdown":
         print(f"{escaped(title)}\n\n{pipes(headers, rows)}\n")
         return
-    table = Table(title=title, box=box.SIMPLE_HEAD)
-    for index, header in enumerate(headers):
-        table.add_column(header, justify="right" if index else "left", no_wrap=not index)
-    for row in rows:
-        table.add_row(*row)
-    console().print(table)
+    heads = [
+        Head(header, "", (header in last) * len(headers) + len(headers) - index)
+        for index, header in enumerate(headers[1:], start=1)
+    ]
+    lines = [Line(row[0], "", [Cell(cell) for cell in row[1:]]) for row in rows]
+    console().print(Text(title, style="bold"), Fitted(heads, lines), "")
