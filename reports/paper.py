@@ -69,38 +69,36 @@ def beside(
     *,
     level: float = paired.LEVEL,
 ) -> PaperTable:
-    """Return the paper's table beside the run's `rows`, matched by recipe; `sides` are the variants' items by name."""
+    """Return the paper's table beside the run's `rows`, matched by recipe; `sides` are the variants' items by name.
+
+    Both averages are over the paper's tasks that the run has (over all of the run's where the paper names none); a
+    published average stands only where the run has all of them.
+    """
     mine = {row["variant"]: row for row in rows}
-    used = {task: metric for task, metric in metrics.items() if any(task in row.published for row in paper.rows)}
-    used = used or dict(metrics)
-    dense = paper.rows[0]
-    lines = []
-    for row in paper.rows:
-        found = mine.get(row.recipe, {})
-        distances = (
-            _distances(sides[dense.recipe], sides[row.recipe], metrics, level) if _both(sides, dense, row) else {}
-        )
+    tasks = {task for row in paper.rows for task in row.published} - {AVERAGE}
+    nameless = all(is_loss(metrics[task]) for task in tasks & metrics.keys())
+    shared = {task: metric for task, metric in metrics.items() if task in tasks or (nameless and not is_loss(metric))}
+    published = [_published(row, shared, whole=tasks <= metrics.keys()) for row in paper.rows]
+    dense, lines = paper.rows[0].recipe, []
+    for row, told in zip(paper.rows, published, strict=True):
+        found, pruned = mine.get(row.recipe, {}), row.recipe != dense
+        both = pruned and {dense, row.recipe} <= sides.keys()
         lines.append(
             Line(
                 recipe=row.recipe,
-                published=_published(row, metrics),
-                measured=_measured(found, metrics),
-                published_distance=_published_distances(dense, row, metrics),
-                measured_distance=distances if row is not dense else {},
+                published=told,
+                measured=_measured(found, shared),
+                published_distance=_published_distances(published[0], told, shared) if pruned else {},
+                measured_distance=_distances(sides[dense], sides[row.recipe], shared, level) if both else {},
                 reason="" if row.recipe in sides else str(found.get("reason") or "not in this run"),
             )
         )
-    return PaperTable(paper, used, lines, _orders(paper, lines, sides, metrics, level))
+    return PaperTable(paper, shared, lines, _orders(lines, sides, shared, level))
 
 
-def _both(sides: Mapping[str, Side], *rows: PaperRow) -> bool:
-    return all(row.recipe in sides for row in rows)
-
-
-def _published(row: PaperRow, metrics: Mapping[str, str]) -> dict[str, float]:
-    scores = [row.published[task] for task in metrics if task in row.published and not is_loss(metrics[task])]
-    mean = {AVERAGE: sum(scores) / len(scores)} if scores and AVERAGE not in row.published else {}
-    return row.published | mean
+def _published(row: PaperRow, metrics: Mapping[str, str], *, whole: bool) -> dict[str, float]:
+    found = {task: value for task, value in row.published.items() if task in metrics or (task == AVERAGE and whole)}
+    return found if AVERAGE in found else found | _average(found, metrics)
 
 
 def _measured(row: Row, metrics: Mapping[str, str]) -> dict[str, float]:
@@ -108,8 +106,15 @@ def _measured(row: Row, metrics: Mapping[str, str]) -> dict[str, float]:
     for task, metric in metrics.items():
         if (value := number(row, f"{task}.{metric}")) is not None:
             found[task] = value if is_loss(metric) else 100 * value
-    average = number(row, AVERAGE)
-    return found | ({AVERAGE: 100 * average} if average is not None else {})
+    return found | _average(found, metrics)
+
+
+def _average(scores: Mapping[str, float], metrics: Mapping[str, str]) -> dict[str, float]:
+    """Return the mean of the accuracies, where all of them are there."""
+    tasks = [task for task, metric in metrics.items() if not is_loss(metric)]
+    if not tasks or not scores.keys() >= set(tasks):
+        return {}
+    return {AVERAGE: sum(scores[task] for task in tasks) / len(tasks)}
 
 
 def _perplexity(metrics: Mapping[str, str]) -> str | None:
@@ -117,15 +122,15 @@ def _perplexity(metrics: Mapping[str, str]) -> str | None:
     return next((task for task, metric in metrics.items() if is_loss(metric)), None)
 
 
-def _published_distances(dense: PaperRow, row: PaperRow, metrics: Mapping[str, str]) -> dict[Measure, Distance]:
-    if row is dense:
-        return {}
-    whole, here, task = _published(dense, metrics), _published(row, metrics), _perplexity(metrics)
+def _published_distances(
+    dense: Mapping[str, float], row: Mapping[str, float], metrics: Mapping[str, str]
+) -> dict[Measure, Distance]:
     found: dict[Measure, Distance] = {}
-    if AVERAGE in whole and AVERAGE in here:
-        found["average"] = Distance(here[AVERAGE] - whole[AVERAGE])
-    if task in whole and task in here:
-        found["perplexity"] = Distance(here[task] / whole[task])
+    if AVERAGE in dense and AVERAGE in row:
+        found["average"] = Distance(row[AVERAGE] - dense[AVERAGE])
+    task = _perplexity(metrics)
+    if task and task in dense and task in row:
+        found["perplexity"] = Distance(row[task] / dense[task])
     return found
 
 
@@ -144,8 +149,6 @@ def _distances(dense: Side, side: Side, metrics: Mapping[str, str], level: float
 
 def _compared(first: Side, second: Side, metrics: Mapping[str, str], level: float) -> dict[Measure, TaskComparison]:
     """Return the paired comparisons of the second with the first: of the average (or the only score) and the perplexity."""
-    if first is second:
-        return {}
     [comparison] = compare([first, second], tasks=list(metrics), level=level).comparisons
     scores = [task for task in comparison.tasks if not is_loss(task.metric)]
     main = comparison.average or (scores[0] if scores else None)
@@ -158,10 +161,8 @@ def _compared(first: Side, second: Side, metrics: Mapping[str, str], level: floa
     return found
 
 
-def _orders(
-    paper: Paper, lines: Sequence[Line], sides: Mapping[str, Side], metrics: Mapping[str, str], level: float
-) -> list[Order]:
-    """Return, for each measure, how the published order of every pair of pruned rows fares here."""
+def _orders(lines: Sequence[Line], sides: Mapping[str, Side], metrics: Mapping[str, str], level: float) -> list[Order]:
+    """Return, for each measure, how the published order of every pair of pruned rows fares here; published ties have none."""
     pairs = [(one, other) for one, other in combinations(lines[1:], 2) if {one.recipe, other.recipe} <= sides.keys()]
     tested = [(one, other, _compared(sides[one.recipe], sides[other.recipe], metrics, level)) for one, other in pairs]
     keys: dict[Measure, tuple[str, int]] = {
@@ -174,6 +175,7 @@ def _orders(
             (one, other, sign * (other.published[key] - one.published[key]), scores[measure])
             for one, other, scores in tested
             if measure in scores and key in one.published and key in other.published
+            if one.published[key] != other.published[key]
         ]
         order = Order(measure, min((score.difference.clusters for *_, score in known), default=0))
         adjusted = paired.holm([score.difference.p for *_, score in known])
