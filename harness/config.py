@@ -121,7 +121,7 @@ def compose(words: list[str]) -> RunConfig:
 
 
 def _with_paper(words: list[str], errors: list[str]) -> list[str]:
-    """Return the words behind those that the paper named in them stands for, but for what they set themselves."""
+    """Return the words behind those that the paper named in them stands for: the later one of a key holds."""
     asked = dict(word.split("=", 1) for word in words if "=" in word)
     if asked.get("paper") in (None, "", "null"):
         return words
@@ -130,7 +130,7 @@ def _with_paper(words: list[str], errors: list[str]) -> list[str]:
     except ValueError as error:
         errors.append(str(error))
         return [word for word in words if not word.startswith("paper=")]
-    return [word for word in fixed if word.split("=", 1)[0] not in asked] + words
+    return fixed + words
 
 
 def _composed(words: list[str], errors: list[str]) -> dict[str, Any]:
