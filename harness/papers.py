@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from harness import recipes
 from harness.data.places import nearest
 
 AVERAGE = "average"
@@ -21,6 +22,11 @@ class PaperRow(BaseModel):
     model_config = ConfigDict(extra="forbid")
     recipe: str
     published: Annotated[dict[str, float], Field(min_length=1)]
+
+    @property
+    def name(self) -> str:
+        """Return what a run calls the recipe's variant."""
+        return recipes.label(self.recipe)
 
 
 class Paper(BaseModel):

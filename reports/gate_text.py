@@ -15,16 +15,7 @@ from reports.gate_measured import Measured
 from reports.machine import plain
 
 HEADS = ("variant", "scores", "lost", "gained", "Δ average", "could show", "sizes", "memory", "slowest", "verdict")
-SETTINGS = (
-    "model",
-    "suite",
-    "limit",
-    "seed",
-    "scorer",
-    "calibration",
-    "measure",
-    "settings",
-)  # of a run, that decide numbers
+SETTINGS = ("model", "suite", "limit", "seed", "scorer", "calibration", "measure", "settings")  # that decide numbers
 
 
 def rows(checks: Sequence[Check]) -> list[list[str]]:

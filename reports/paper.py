@@ -79,18 +79,18 @@ def beside(
     nameless = all(is_loss(metrics[task]) for task in tasks & metrics.keys())
     shared = {task: metric for task, metric in metrics.items() if task in tasks or (nameless and not is_loss(metric))}
     published = [_published(row, shared, whole=tasks <= metrics.keys()) for row in paper.rows]
-    dense, lines = paper.rows[0].recipe, []
+    dense, lines = paper.rows[0].name, []
     for row, told in zip(paper.rows, published, strict=True):
-        found, pruned = mine.get(row.recipe, {}), row.recipe != dense
-        both = pruned and {dense, row.recipe} <= sides.keys()
+        found, pruned = mine.get(row.name, {}), row.name != dense
+        both = pruned and {dense, row.name} <= sides.keys()
         lines.append(
             Line(
-                recipe=row.recipe,
+                recipe=row.name,
                 published=told,
                 measured=_measured(found, shared),
                 published_distance=_published_distances(published[0], told, shared) if pruned else {},
-                measured_distance=_distances(sides[dense], sides[row.recipe], shared, level) if both else {},
-                reason="" if row.recipe in sides else str(found.get("reason") or "not in this run"),
+                measured_distance=_distances(sides[dense], sides[row.name], shared, level) if both else {},
+                reason="" if row.name in sides else str(found.get("reason") or "not in this run"),
             )
         )
     return PaperTable(paper, shared, lines, _orders(lines, sides, shared, level))

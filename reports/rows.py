@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from harness.evaluation.items import scores
-from harness.store import Store
+from harness.store import RECORD, Store
 from reports.averages import add_averages
 from reports.method_fronts import method_fronts
 from reports.variants import Facts, Row
@@ -65,17 +65,16 @@ def _row(variant: dict[str, Any], run: dict[str, Any], store: Store) -> Row:
         "reason": "",
     }
     missing = [key for key in (*variant["chain"], *variant["measures"].values()) if not store.has(key)]
-    if missing:
+    if set(missing) & set(variant["measures"].values()):  # what was measured stands, even where weights are gone since
         failure = next((kept for key in missing if (kept := store.failure(key))), None)
-        unmade = [key for key in variant["chain"] if key in missing]
         own = failure is not None and (failure["key"] in missing)
         skipped = next((run["skipped"][key] for key in missing if key in run["skipped"]), "")
         row["status"] = "failed" if own else "skipped"
         row["reason"] = failure["reason"] if failure else skipped or "not run yet"
         row["log"] = failure["log"] if failure else None
-        if unmade:
-            return row
-    row |= _cost([store.record(key) for key in variant["chain"]])
+    made = [store.record(key) for key in variant["chain"] if (store.folder(key) / RECORD).is_file()]
+    if len(made) == len(variant["chain"]):
+        row |= _cost(made)
     measures = {kind: store.result(key) for kind, key in variant["measures"].items() if store.has(key)}
     row |= {name: value for name, value in measures.get("footprint", {}).items()}
     if "speed" in measures:

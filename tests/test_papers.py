@@ -75,6 +75,11 @@ def test_words_of_ones_own_go_before_the_papers():
     assert config.compose(["paper=slicegpt_alpaca", "model=random-llama"]).calibration.text == "alpaca"
 
 
+def test_a_row_of_a_file_is_found_by_the_name_its_variant_has():
+    row = papers.PaperRow(recipe="external:some/place/mine.yaml(budget=0.5)", published={"average": 1})
+    assert row.name == "external:mine(budget=0.5)"
+
+
 def test_an_unknown_paper_has_a_nearest_one(capsys):
     assert main(["run", "paper=llm_prunner", "sute=demo"]) == 2
     said = capsys.readouterr().err

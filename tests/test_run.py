@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -295,6 +296,20 @@ def test_recipes_that_begin_alike_share_steps(tmp_path):
     assert sequence.checkpoint.parent is not None
     assert sequence.checkpoint.parent.key == alone.checkpoint.key
     assert sequence.simulated
+
+
+def test_what_was_measured_is_reported_after_the_weights_are_gone(tmp_path):
+    made, store, _, before = ran(tmp_path, "methods=[shortgpt]", "budgets=[0.8]", "quantizers=[none]")
+    for weights in store.root.glob("steps/*/checkpoint/*.safetensors"):
+        weights.unlink()
+    again = reading.read(store.runs()[-1], store)[0]
+    assert again == before
+    shutil.rmtree(store.folder(made.variants[1].chain()[1].key))  # the whole step: only its cost is unknown
+    dense, pruned = reading.read(store.runs()[-1], store)[0]
+    assert dense == before[0]
+    assert pruned["status"] == "ok"
+    assert pruned["average"] == before[1]["average"]
+    assert "seconds" not in pruned
 
 
 def test_plan_shows_steps_and_runs_nothing(tmp_path, capsys):

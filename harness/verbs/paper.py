@@ -24,11 +24,13 @@ def paper_report(name: str, run: dict[str, Any], store: Store, form: str) -> int
 
     paper = papers.read(name)
     keys = scored(run, store)
-    wanted = [row.recipe for row in paper.rows if row.recipe in keys]
+    wanted = [row.name for row in paper.rows if row.name in keys]
     if "dense" not in wanted or len(wanted) < 2:
         raise ValueError(f"run {run['id']} measured no row of paper={name}; measure them with harness run paper={name}")
-    paths = {recipe: store.folder(keys[recipe]) / ITEMS for recipe in wanted}
-    sides = {recipe: Side(recipe, path, read_items(path), run["metrics"], run["id"]) for recipe, path in paths.items()}
+    paths = {variant: store.folder(keys[variant]) / ITEMS for variant in wanted}
+    sides = {
+        variant: Side(variant, path, read_items(path), run["metrics"], run["id"]) for variant, path in paths.items()
+    }
     table = beside(paper, reading.read(run, store)[0], sides, run["metrics"])
     model = f"{run['config']['model']}, {run['dtype']}, " + (
         f"the first {run['config']['limit']} items a task" if run["config"]["limit"] else "all items"
