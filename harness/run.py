@@ -54,9 +54,8 @@ def execute(plan: Plan, store: Store, watch: Watch) -> Summary:
     summary.stored = len(nodes) - len(pending)
     rate = estimates.machine_rate(plan.run.resolved_dtype) if pending else 1.0
     past = estimates.history(store)
-    expected = {
-        node.key: estimates.seconds(node, estimates.model_parameters(plan, store), rate, past) for node in pending
-    }
+    parameters = estimates.model_parameters(plan, store)
+    expected = {node.key: estimates.seconds(node, parameters, rate, past) for node in pending}
     total, spent, planned = len(pending), 1.0, 1.0
     by_key = {node.key: node for node in nodes}
     while pending:

@@ -137,7 +137,7 @@ def _by_item(task: str, side: Side) -> dict[tuple[str, int, str], Item]:
 
 def _compare(reference: Side, variant: Side, metrics: dict[str, str], level: float) -> Comparison:
     tasks = [_task(task, metric, aligned(task, reference, variant), level) for task, metric in metrics.items()]
-    return Comparison(reference.name, variant.name, tasks, _average(tasks, level))
+    return Comparison(reference.name, variant.name, tasks, average(tasks, level))
 
 
 def _task(task: str, metric: str, pairs: Pairs, level: float) -> TaskComparison:
@@ -162,7 +162,8 @@ def _task(task: str, metric: str, pairs: Pairs, level: float) -> TaskComparison:
     )
 
 
-def _average(tasks: list[TaskComparison], level: float) -> TaskComparison | None:
+def average(tasks: list[TaskComparison], level: float) -> TaskComparison | None:
+    """Return the comparison of the mean over the accuracies among `tasks`; None for fewer than two of them."""
     parts = [task for task in tasks if not is_loss(task.metric)]
     if len(parts) < 2:
         return None

@@ -50,8 +50,14 @@ def sides(names: Sequence[str], store: Store, run: str = "") -> list[Side]:
         else:
             assert chosen is not None
             path, home = store.folder(scored(chosen, store)[name]) / ITEMS, chosen
-        found.append(Side(name, path, read_items(path), home["metrics"] if home else {}, home["id"] if home else ""))
+        found.append(Side(name, path, _items(path), home["metrics"] if home else {}, home["id"] if home else ""))
     return found
+
+
+def stored_side(name: str, key: str, run: dict[str, Any], store: Store) -> Side:
+    """Return the side of a variant of `run` whose stored evaluation is `key`."""
+    path = store.folder(key) / ITEMS
+    return Side(name, path, _items(path), run["metrics"], run["id"])
 
 
 def scored(run: dict[str, Any], store: Store) -> dict[str, str]:
@@ -109,7 +115,7 @@ def _unknown_run(wanted: str, runs: list[dict[str, Any]]) -> list[dict[str, Any]
     raise ValueError(f"run {wanted} is not in the store; {nearest(wanted, [run['id'] for run in runs])}")
 
 
-def read_items(path: Path) -> dict[str, list[Item]]:
+def _items(path: Path) -> dict[str, list[Item]]:
     """Return the items by task; columns that an older version did not write are None."""
     found: dict[str, list[Item]] = {}
     for row in pq.read_table(path).to_pylist():

@@ -12,7 +12,7 @@ from scipy.stats import mannwhitneyu
 
 from harness.evaluation import paired
 from harness.evaluation.items import is_loss
-from reports.compare import TaskComparison, aligned, compare
+from reports.compare import TaskComparison, aligned, average, compare
 from reports.compare_sides import Side
 from reports.gate_measured import Measured
 
@@ -64,23 +64,22 @@ def scores(old: Measured, new: Measured, limits: Limits) -> Iterator[Check]:
     if new.side is None:
         yield Check(old.name, "scores", "scores", "missing", new.missing.get("evaluate", "not measured"))
         return
-    good = []
     sides = [old.side, replace(new.side, name=f"{new.name} now", metrics=old.side.metrics)]
+    found: list[TaskComparison] = []
+    alike = []
     for task in old.side.items:
-        if reason := _uncomparable(task, sides, limits.level):
-            yield Check(old.name, "scores", task, "missing", reason)
-        else:
-            good.append(task)
-    if not good:
-        return
-    [comparison] = compare(sides, tasks=good, level=limits.level).comparisons
-    alike = {task: _same(task, sides) for task in good}
-    for score in comparison.tasks:
-        yield _undecided(old.name, "scores", score, same=alike[score.task])
-    if comparison.average:
-        yield _undecided(old.name, "average", comparison.average, same=all(alike.values()))
-    if limits.flips < math.inf:
-        flips = sum(len(score.lost) + len(score.gained) for score in comparison.tasks if not is_loss(score.metric))
+        try:
+            score = _score(task, sides, limits.level)
+        except ValueError as error:
+            yield Check(old.name, "scores", task, "missing", str(error).removeprefix(f"{task}: "))
+            continue
+        found.append(score)
+        alike.append(_same(task, sides))
+        yield _undecided(old.name, "scores", score, same=alike[-1])
+    if mean := average(found, limits.level):
+        yield _undecided(old.name, "average", mean, same=all(alike))
+    if found and limits.flips < math.inf:
+        flips = sum(len(score.lost) + len(score.gained) for score in found if not is_loss(score.metric))
         verdict: Verdict = "differs" if flips > limits.flips else "ok"
         yield Check(
             old.name, "flips", "items that turned right or wrong", verdict, f"at most {limits.flips:g}", 0, flips
@@ -95,15 +94,12 @@ def _undecided(variant: str, kind: Literal["scores", "average"], score: TaskComp
     )
 
 
-def _uncomparable(task: str, sides: Sequence[Side], level: float) -> str:
-    """Return why the two runs' items of the task cannot be paired, or nothing."""
+def _score(task: str, sides: Sequence[Side], level: float) -> TaskComparison:
+    """Return the task's paired comparison; ValueError says why the two runs' items of it cannot be paired."""
     if task not in sides[1].items:
-        return "the run did not score this task"
-    try:
-        compare(sides, tasks=[task], level=level)
-    except ValueError as error:
-        return str(error).removeprefix(f"{task}: ")
-    return ""
+        raise ValueError("the run did not score this task")
+    [comparison] = compare(sides, tasks=[task], level=level).comparisons
+    return comparison.tasks[0]
 
 
 def _same(task: str, sides: Sequence[Side]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from harness.store import Store
-from reports.compare_sides import ITEMS, Side, read_items
+from reports.compare_sides import Side, stored_side
 
 SIZES = ("parameters", "nonzero_parameters", "bytes_on_disk", "flops_per_token")  # exact: no machine changes them
 MEMORY = "peak_memory_bytes"
@@ -39,10 +39,9 @@ def _variant(variant: dict[str, Any], run: dict[str, Any], store: Store) -> Meas
     there = {kind: store.record(key) for kind, key in keys.items() if store.has(key)}
     results = {kind: record["result"] for kind, record in there.items()}
     footprint, speed = results.get("footprint", {}), results.get("speed", {})
-    path = store.folder(keys["evaluate"]) / ITEMS
     return Measured(
         name=variant["name"],
-        side=Side(variant["name"], path, read_items(path), run["metrics"], run["id"]) if "evaluate" in there else None,
+        side=stored_side(variant["name"], keys["evaluate"], run, store) if "evaluate" in there else None,
         sizes={name: footprint[name] for name in SIZES if footprint.get(name) is not None},
         memory=footprint.get(MEMORY),
         speeds={

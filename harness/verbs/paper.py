@@ -19,18 +19,14 @@ def paper_report(name: str, run: dict[str, Any], store: Store, form: str) -> int
     from harness import papers
     from reports import paper_text
     from reports import rows as reading
-    from reports.compare_sides import ITEMS, Side, read_items, scored
+    from reports.compare_sides import scored, stored_side
     from reports.paper import beside
 
     paper = papers.read(name)
     keys = scored(run, store)
-    wanted = [row.name for row in paper.rows if row.name in keys]
-    if "dense" not in wanted or len(wanted) < 2:
+    sides = {row.name: stored_side(row.name, keys[row.name], run, store) for row in paper.rows if row.name in keys}
+    if "dense" not in sides or len(sides) < 2:
         raise ValueError(f"run {run['id']} measured no row of paper={name}; measure them with harness run paper={name}")
-    paths = {variant: store.folder(keys[variant]) / ITEMS for variant in wanted}
-    sides = {
-        variant: Side(variant, path, read_items(path), run["metrics"], run["id"]) for variant, path in paths.items()
-    }
     table = beside(paper, reading.read(run, store)[0], sides, run["metrics"])
     model = f"{run['config']['model']}, {run['dtype']}, " + (
         f"the first {run['config']['limit']} items a task" if run["config"]["limit"] else "all items"
