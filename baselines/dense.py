@@ -13,5 +13,9 @@ class Dense(Method):
     NAME = "dense"
     FOLLOWS: ClassVar[bool] = False
 
+    @property
+    def families(self) -> None:
+        return None
+
     def stages(self, setup: Setup) -> tuple[Step, ...]:
         return ()

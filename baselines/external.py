@@ -41,6 +41,10 @@ class External(Method):
         return super().open_budget(fields) and read(fields["file"]).takes("budget")
 
     @property
+    def families(self) -> frozenset[str]:
+        return frozenset(self.command.families)
+
+    @property
     def needs(self) -> frozenset[str]:
         return self.NEEDS if self.command.takes("calibration") else frozenset()
 

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-from pydantic import Field
-from torch import Tensor
-from transformers import PreTrainedModel
+from harness.pruning.no_grad import no_grad
+from harness.pruning.scored import Parts, Scored, empty
 
-from harness.data.calibration import Calibration
-from harness.models.per_layer import add_output_biases
-from harness.pruning.anatomy import (
-    ATTENTION_WRITER,
-    MLP_WRITER,
-    layer_shapes,
-    layers,
-    outside_parameters,
-    parameter_count,
-)
-from harness.pruning.budget import check_reached
-from harness.pruning.columns import by_group, pruned_columns, writers
-from harness.pruning.extraction import Keep, extract
-from harness.pruning.moments import Moments, input_moments
-from harness.pruning.threshold import best_parts
-from harness.spec import Method
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
 
-EMPTY = torch.zeros(0)  # scores of an attention or MLP that is not there
+    from harness.data.calibration import Calibration
+    from harness.pruning.extraction import Keep
+    from harness.pruning.moments import Moments
 
 
-class Flap(Method):
+class Flap(Scored):
     """Fluctuation Var(x_j) * ||W_:j||^2 of the inputs of o_proj and down_proj in the dense model (An et al., arXiv 2312.11983).
 
     Scores of o_proj are squared once more, as the authors' code does; z-scores within a layer, a head's the mean of its
@@ -44,35 +31,39 @@ class Flap(Method):
     NAME = "flap"
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration"})
     SOURCE: ClassVar[str] = "arXiv 2312.11983"
-    budget: Annotated[float, Field(gt=0, le=1)]
     compensate: bool = True
 
-    @torch.no_grad()
+    @property
+    def over(self) -> Literal["all layers"]:
+        return "all layers"
+
+    @no_grad
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
-        dense = parameter_count(model)
+        return super().compress(model, calibration)
+
+    def keeps(self, model: PreTrainedModel, calibration: Calibration, dense: int) -> list[Keep]:
+        from harness.models.anatomy import layers
+        from harness.models.per_layer import add_output_biases
+        from harness.pruning.moments import input_moments
+
         moments = input_moments(model, calibration.tokens)
         if self.compensate:
-            add_output_biases(model)
-        shapes = layer_shapes(model)  # with the biases that they cost
-        scores = [
-            (group_scores(seen.get(ATTENTION_WRITER, EMPTY), shape.groups), standardized(seen.get(MLP_WRITER, EMPTY)))
-            for seen, shape in zip(fluctuations(model, moments), shapes, strict=True)
-        ]
-        target = self.budget * dense - outside_parameters(model)
-        keeps = best_parts([heads for heads, _ in scores], [each for _, each in scores], shapes=shapes, target=target)
+            add_output_biases(model)  # they cost parameters too
+        scores = [standing(layer, seen) for layer, seen in zip(layers(model), moments, strict=True)]
+        keeps = self.best_of_all(model, scores, range(len(scores)), dense)
         if self.compensate:
             compensate(model, keeps, moments)
-        smaller = extract(model, keeps, release=True)
-        check_reached(parameter_count(smaller), dense, self.budget, self.NAME)
-        return smaller
+        return keeps
 
 
-def fluctuations(model: PreTrainedModel, moments: Sequence[dict[str, Moments]]) -> list[dict[str, Tensor]]:
-    """Return per layer and writer's name the fluctuation (in,), on the CPU."""
-    return [
-        {name: fluctuation(seen[name].variance, linear.weight).cpu() for name, linear in writers(layer)}
-        for layer, seen in zip(layers(model), moments, strict=True)
-    ]
+def standing(layer: nn.Module, moments: Mapping[str, Moments]) -> Parts:
+    """Return the z-scores of a layer's fluctuations, on the CPU."""
+    from harness.models.anatomy import ATTENTION_WRITER, MLP_WRITER, layer_shape
+    from harness.pruning.columns import writers
+
+    seen = {name: fluctuation(moments[name].variance, linear.weight).cpu() for name, linear in writers(layer)}
+    groups = group_scores(seen.get(ATTENTION_WRITER, empty()), layer_shape(layer).groups)
+    return Parts(groups, standardized(seen.get(MLP_WRITER, empty())))
 
 
 def fluctuation(variance: Tensor, weight: Tensor) -> Tensor:
@@ -82,16 +73,23 @@ def fluctuation(variance: Tensor, weight: Tensor) -> Tensor:
 
 def standardized(scores: Tensor) -> Tensor:
     """Return z-scores (n,); all zero where the scores do not differ."""
+    import torch
+
     return (scores - scores.mean()) / scores.std().clamp(min=torch.finfo(scores.dtype).tiny) if len(scores) else scores
 
 
 def group_scores(columns: Tensor, groups: int) -> Tensor:
     """Return the mean z-score (groups,) of squared fluctuations `columns` (groups * queries * head_dim,)."""
+    from harness.pruning.columns import by_group
+
     return by_group(standardized(columns.square()), groups).mean(1)
 
 
-def compensate(model: PreTrainedModel, keeps: Sequence[Keep], moments: Sequence[dict[str, Moments]]) -> None:
+def compensate(model: PreTrainedModel, keeps: Sequence[Keep], moments: Sequence[Mapping[str, Moments]]) -> None:
     """Add W (mean x * removed) to the biases of o_proj and down_proj, in place; `model` is still whole."""
+    from harness.models.anatomy import layers
+    from harness.pruning.columns import pruned_columns, writers
+
     for layer, keep, seen in zip(layers(model), keeps, moments, strict=True):
         gone = pruned_columns(layer, keep)
         for name, linear in writers(layer):

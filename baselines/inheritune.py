@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
-from transformers import PreTrainedModel
 
-from harness.data.calibration import Calibration
-from harness.pruning.anatomy import layers
-from harness.pruning.depth import drop
-from harness.pruning.importance import measure
 from harness.spec import Method
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from harness.data.calibration import Calibration
 
 
 class Inheritune(Method):
@@ -29,6 +29,10 @@ class Inheritune(Method):
     exact: bool = True
 
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
+        from harness.models.anatomy import layers
+        from harness.pruning.depth import drop
+        from harness.pruning.importance import measure
+
         return drop(
             model,
             list(reversed(range(len(layers(model))))),

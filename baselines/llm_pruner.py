@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
-from transformers import PreTrainedModel
 
-from harness.data.calibration import Calibration
-from harness.pruning.anatomy import (
-    ATTENTION,
-    ATTENTION_WRITER,
-    MLP,
-    MLP_WRITER,
-    LayerShape,
-    layer_shape,
-    layer_shapes,
-    layers,
-    linears,
-    parameter_count,
-)
-from harness.pruning.budget import check_reached
-from harness.pruning.columns import by_group
-from harness.pruning.depth import ends
-from harness.pruning.extraction import Keep, extract
-from harness.pruning.ratios import keep_best, pruned, solve_ratios
-from harness.pruning.taylor import element1, element2, gradients, vector
-from harness.pruning.threshold import best_parts
-from harness.spec import Cost, Method
+from harness.pruning.no_grad import no_grad
+from harness.pruning.scored import Parts, Scored
+from harness.spec import Cost
 
-Squares = dict[nn.Parameter, Tensor]  # of a weight's gradients, summed over samples: (out, in)
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+    from harness.data.calibration import Calibration
+    from harness.models.layer_shape import LayerShape
+
+    Squares = dict[nn.Parameter, Tensor]  # of a weight's gradients, summed over samples: (out, in)
 
 
-class LLMPruner(Method):
+class LLMPruner(Scored):
     """Remove heads and MLP channels of least importance, all weights that must go together at once (Ma et al., arXiv 2305.11627).
 
     `criterion`, each summed over rows of q, k, v (gate, up) and columns of o (down), g the gradient of the loss:
@@ -57,7 +43,6 @@ class LLMPruner(Method):
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration", "backward"})
     SOURCE: ClassVar[str] = "arXiv 2305.11627"
     LATER: ClassVar[frozenset[str]] = frozenset({"criterion", "scope", "paper_compat", "seed"})
-    budget: Annotated[float, Field(gt=0, le=1)]
     samples: Annotated[int, Field(gt=0)] = 10  # sequences of 64 tokens, as in the paper
     length: Annotated[int, Field(gt=1)] = 64
     protect_first: Annotated[int, Field(ge=0)] | None = None
@@ -74,50 +59,50 @@ class LLMPruner(Method):
     def effort(self, tokens: int) -> Cost:
         return Cost(backward_tokens=min(self.samples * self.length, tokens), seconds=5)
 
-    def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
-        shapes, dense = layer_shapes(model), parameter_count(model)
-        open_layers = self.prunable(len(shapes))
-        ratios = solve_ratios(model, self.budget, open_layers=open_layers, what=self.NAME)  # also: is it in reach?
-        scores = self.importance(model, calibration.tokens[: self.samples, : self.length])
-        keeps = [Keep(index) for index in range(len(shapes))]
-        if self.scope == "global":
-            target = (self.budget - 1) * dense + sum(shapes[index].parameters for index in open_layers)
-            groups, channels = ([scores[index][part] for index in open_layers] for part in (0, 1))
-            kept = best_parts(groups, channels, shapes=[shapes[index] for index in open_layers], target=target)
-            for index, keep in zip(open_layers, kept, strict=True):
-                keeps[index] = replace(keep, layer=index)
-        else:
-            for index in open_layers:
-                keeps[index] = keep_best(index, pruned(shapes[index], *ratios), *scores[index])
-        smaller = extract(model, keeps, release=True)
-        check_reached(parameter_count(smaller), dense, self.budget, self.NAME)
-        return smaller
+    @property
+    def over(self) -> Literal["each layer", "all layers"]:
+        return "all layers" if self.scope == "global" else "each layer"
 
-    def prunable(self, depth: int) -> range:
-        """Return the layers that may shrink."""
+    def open_layers(self, depth: int) -> range:
+        from harness.pruning.depth import ends
+
         spared = ends(depth)
         first = spared[0] if self.protect_first is None else self.protect_first
         last = spared[1] if self.protect_last is None else self.protect_last
         return range(min(first, depth - 1), max(depth - last, min(first, depth - 1) + 1))
 
-    def importance(self, model: PreTrainedModel, tokens: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def scores(self, model: PreTrainedModel, calibration: Calibration) -> list[Parts]:
+        return self.importance(model, calibration.tokens[: self.samples, : self.length])
+
+    def importance(self, model: PreTrainedModel, tokens: Tensor) -> list[Parts]:
         """Return per layer the importance of key-value groups (groups,) and MLP channels (width,)."""
+        import torch
+
+        from harness.models.anatomy import layer_shapes, layers
+        from harness.pruning.taylor import gradients
+
         if self.criterion == "random":
             generator = torch.Generator().manual_seed(self.seed)
             return [self.drawn(shape, generator) for shape in layer_shapes(model)]
         if not self.needs:
-            return [self.scores(layer, {}) for layer in layers(model)]
+            return [self.of_layer(layer, {}) for layer in layers(model)]
         with gradients(model, tokens, squares=self.criterion == "element2") as squared:
-            return [self.scores(layer, squared) for layer in layers(model)]
+            return [self.of_layer(layer, squared) for layer in layers(model)]
 
-    def drawn(self, shape: LayerShape, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def drawn(self, shape: LayerShape, generator: torch.Generator) -> Parts:
         """Return uniform draws (groups,) and (width,); a group's is the sum of head_dim of them if `paper_compat`."""
-        draws = torch.rand(shape.groups, shape.head_dim if self.paper_compat else 1, generator=generator)
-        return draws.sum(1), torch.rand(shape.width, generator=generator)
+        import torch
 
-    @torch.no_grad()
-    def scores(self, layer: nn.Module, squared: Squares) -> tuple[Tensor, Tensor]:
+        draws = torch.rand(shape.groups, shape.head_dim if self.paper_compat else 1, generator=generator)
+        return Parts(draws.sum(1), torch.rand(shape.width, generator=generator))
+
+    @no_grad
+    def of_layer(self, layer: nn.Module, squared: Squares) -> Parts:
         """Return the importance of a layer's groups (groups,) and channels (width,), read from weights and gradients."""
+        import torch
+
+        from harness.models.anatomy import ATTENTION, ATTENTION_WRITER, MLP, MLP_WRITER, layer_shape, linears
+
         shape = layer_shape(layer)
         groups, channels = torch.zeros(shape.groups), torch.zeros(shape.width)
         for name, linear in linears(layer):
@@ -127,11 +112,13 @@ class LLMPruner(Method):
             else:
                 groups += folded(lines, shape, interleaved=self.paper_compat)
         if self.paper_compat and self.criterion in ("l1", "l2"):
-            return groups / len(ATTENTION), channels / len(MLP)
-        return groups, channels
+            return Parts(groups / len(ATTENTION), channels / len(MLP))
+        return Parts(groups, channels)
 
     def lines(self, weight: Tensor, dim: int, squared: Squares) -> Tensor:
         """Return the importance of the rows (out,) of a weight, or of its columns (in,), summed over `dim`."""
+        from harness.pruning.taylor import element1, element2, vector
+
         if self.criterion == "vector":
             return vector(weight, dim)
         if self.criterion == "element1":
@@ -146,6 +133,8 @@ def folded(lines: Tensor, shape: LayerShape, *, interleaved: bool) -> Tensor:
 
     Query head j is in group j // queries; if `interleaved`, counted to j mod groups, as the published code does.
     """
+    from harness.pruning.columns import by_group
+
     if interleaved:
         return lines.view(-1, shape.groups, shape.head_dim).sum((0, 2))
     return by_group(lines, shape.groups).sum(1)

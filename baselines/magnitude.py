@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-import torch
-from transformers import PreTrainedModel
+from typing import TYPE_CHECKING, ClassVar
 
 from harness import progress
-from harness.data.calibration import Calibration
-from harness.pruning.anatomy import layers, linears
+from harness.pruning.no_grad import no_grad
 from harness.pruning.unstructured import Unstructured
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from harness.data.calibration import Calibration
 
 
 class Magnitude(Unstructured):
@@ -19,8 +20,10 @@ class Magnitude(Unstructured):
     NAME = "magnitude"
     SOURCE: ClassVar[str] = "arXiv 1506.02626"
 
-    @torch.no_grad()
+    @no_grad
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
+        from harness.models.anatomy import layers, linears
+
         sparsity = self.target(model)
         for layer in progress.track(layers(model), "pruning layers"):
             for _, linear in linears(layer):

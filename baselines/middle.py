@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
-from transformers import PreTrainedModel
 
-from harness.data.calibration import Calibration
-from harness.nas.controls import middle
-from harness.nas.narrow import narrowed
 from harness.spec import Method
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from harness.data.calibration import Calibration
 
 
 class Middle(Method):
@@ -22,4 +23,7 @@ class Middle(Method):
     budget: Annotated[float, Field(gt=0, le=1)]
 
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
+        from harness.nas.controls import middle
+        from harness.nas.narrow import narrowed
+
         return narrowed(model, calibration, middle, self.budget, self.NAME)

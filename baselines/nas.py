@@ -14,7 +14,7 @@ from harness.nas.spaces import axes
 from harness.nas.strategies import Strategy, Teacher
 from harness.nas.tally import Objective
 from harness.nas.training import Supernet
-from harness.recovery.recover import Trained
+from harness.recovery.kinds import Trained
 from harness.spec import CalibrationSpec, Method, Setup, Step
 
 WINDOW = 256  # tokens of text that are read together

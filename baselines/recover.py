@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from harness.recovery.recover import LINEARS, Adapter, Linear
+from harness.recovery.kinds import LINEARS, Adapter, Linear
 from harness.recovery.recover import Recover as RecoverStep
 from harness.spec import Method, Setup, Step
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor
-from transformers import PreTrainedModel
 
-from harness.data.calibration import Calibration
-from harness.pruning.anatomy import layers, linears
-from harness.pruning.depth import drop, ends
-from harness.pruning.importance import measure
-from harness.pruning.perplexity import perplexities_without
-from harness.pruning.taylor import element1, gradients
 from harness.spec import Cost, Method
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+    from harness.data.calibration import Calibration
+
+ENDS = 4, 2  # first and last layers that the authors' scripts spare, whatever the depth
 LENGTH = 256  # tokens that a calibration sample usually has, for the estimate of time
 
 
@@ -26,8 +25,9 @@ class ShortenedLlama(Method):
     "ppl": the perplexity of `samples` calibration samples without that layer alone, lowest first; any layer may go, since
     the paper attaches its "+" to the magnitude and Taylor criteria only and perplexity finds the needed layers by itself.
     "taylor" (Taylor+): the sum of |w dL/dw| over a layer's linear weights, lowest first; the first 4 and last 2 layers of 32
-    (the same shares of other depths, rounded up) never go. `paper_compat` spares them under "ppl" too, as the scripts
-    behind the published checkpoints do. `exact` as in `shortgpt`: one more layer loses a part; with
+    (the same shares of other depths, rounded up) never go. `paper_compat` does as the scripts behind the published checkpoints:
+    the first 4 and last 2 layers stay whatever the depth, under "ppl" too, and a layer's two norms count in its sum, which
+    moves it by 2 to 4 % and layers past each other. `exact` as in `shortgpt`: one more layer loses a part; with
     `exact=False`, the paper's version, whole layers only. Where the layers that may go do not suffice: ValueError.
     """
 
@@ -52,6 +52,9 @@ class ShortenedLlama(Method):
         return Cost(forward_tokens=passes * looked_at + tokens, backward_tokens=trained, seconds=5)
 
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
+        from harness.pruning.depth import drop
+        from harness.pruning.importance import measure
+
         return drop(
             model,
             self.order(model, calibration.tokens[: self.samples]),
@@ -63,24 +66,44 @@ class ShortenedLlama(Method):
 
     def order(self, model: PreTrainedModel, tokens: Tensor) -> list[int]:
         """Return the layers that may go, the least important first, by `tokens` (samples, length)."""
+        import torch
+
+        from harness.pruning.perplexity import perplexities_without
+
         if self.criterion == "ppl":
             scores, spares_ends = perplexities_without(model, tokens), self.paper_compat
         else:
-            scores, spares_ends = torch.tensor(effects(model, tokens), dtype=torch.float64), True
-        may_go = unprotected(len(scores)) if spares_ends else range(len(scores))
+            found = effects(model, tokens, with_norms=self.paper_compat)
+            scores, spares_ends = torch.tensor(found, dtype=torch.float64), True
+        may_go = unprotected(len(scores), scaled=not self.paper_compat) if spares_ends else range(len(scores))
         return [index for index in scores.argsort(stable=True).tolist() if index in may_go]
 
 
-def unprotected(depth: int) -> range:
-    """Return the layers but for the first 4 and last 2 of 32, in the same shares of `depth` rounded up."""
-    first, last = ends(depth)
+def unprotected(depth: int, *, scaled: bool = True) -> range:
+    """Return the layers but for the first 4 and last 2 of 32, in the same shares of `depth` rounded up, or of any depth."""
+    from harness.pruning.depth import ends
+
+    first, last = ends(depth) if scaled else ENDS
     return range(first, depth - last)
 
 
-def effects(model: PreTrainedModel, tokens: Tensor) -> list[float]:
-    """Return per layer the sum of |w dL/dw| over its linear weights, L the loss of `tokens` (samples, length)."""
+def effects(model: PreTrainedModel, tokens: Tensor, *, with_norms: bool = False) -> list[float]:
+    """Return per layer the sum of |w dL/dw| over its linear weights (and norms), L the loss of `tokens` (samples, length)."""
+    from harness.models.anatomy import layers
+    from harness.pruning.taylor import element1, gradients
+
     with gradients(model, tokens):
         return [
-            sum(element1(linear.weight).double().sum().item() for _, linear in linears(layer))
+            sum(element1(weight).double().sum().item() for weight in weights(layer, with_norms))
             for layer in layers(model)
         ]
+
+
+def weights(layer: nn.Module, with_norms: bool) -> Iterator[Tensor]:
+    """Yield the weights of a layer's linears, and of its two norms."""
+    from harness.models.anatomy import linears, norms
+
+    for _, linear in linears(layer):
+        yield linear.weight
+    for norm in norms(layer) if with_norms else ():
+        yield norm.weight

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
-from transformers import PreTrainedModel
 
-from harness.data.calibration import Calibration
-from harness.pruning.depth import drop
-from harness.pruning.importance import measure
 from harness.spec import Method
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from harness.data.calibration import Calibration
 
 
 class ShortGPT(Method):
@@ -29,6 +30,9 @@ class ShortGPT(Method):
     exact: bool = True
 
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
+        from harness.pruning.depth import drop
+        from harness.pruning.importance import measure
+
         importance = measure(model, calibration.tokens)
         return drop(
             model,

@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import torch
-from accelerate.utils import send_to_device
 from pydantic import Field
-from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from harness import progress
-from harness.data.calibration import Calibration
-from harness.models.sliced import BY_FAMILY
-from harness.pruning.anatomy import layer_shapes, layers, parameter_count
 from harness.pruning.budget import TOLERANCE, check_reached
-from harness.pruning.extraction import let_go
-from harness.pruning.rotation import (
-    principal_basis,
-    project,
-    rotated,
-    second_moment,
-    sliced_parameters,
-    solve_sizes,
-    uniform_sizes,
-)
-from harness.pruning.walk import first_inputs
-from harness.recovery.masks import zero_masks
+from harness.pruning.no_grad import no_grad
 from harness.spec import Method
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from harness.data.calibration import Calibration
 
 
 class SliceGPT(Method):
@@ -58,8 +44,16 @@ class SliceGPT(Method):
     damping: Annotated[float, Field(ge=0)] = 0.01
     paper_compat: bool = False
 
-    @torch.no_grad()
+    @no_grad
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
+        import torch
+
+        from harness.models.anatomy import layers
+        from harness.pruning.extraction import let_go
+        from harness.pruning.rotation import project, rotated
+        from harness.pruning.slicing import HALVES, assembled, check_sliceable
+        from harness.pruning.walk import first_inputs
+
         check_sliceable(model)
         sizes = self.sizes(model)
         head = model.get_output_embeddings().weight.detach()
@@ -73,7 +67,7 @@ class SliceGPT(Method):
         state["model.embed_tokens.weight"] = rotated(embeddings, basis)
         for index, layer in enumerate(progress.track(layers(model), "slicing layers")):
             for half, size in zip(HALVES, sizes[2 * index + 1 : 2 * index + 3], strict=True):
-                for batch, (stream, extra) in enumerate(zip(streams, arguments, strict=True)):
+                for batch, (stream, extra) in enumerate(zip(streams, arguments[index], strict=True)):
                     streams[batch] = half.forward(layer, project(stream, basis), extra)
                 last = half is HALVES[-1] and index == len(layers(model)) - 1
                 following = torch.eye(size).to(basis) if last else self.basis(streams, size)
@@ -85,6 +79,9 @@ class SliceGPT(Method):
 
     def sizes(self, model: PreTrainedModel) -> list[int]:
         """Return the sizes of the stream that meet the budget; ValueError where none do."""
+        from harness.models.anatomy import layer_shapes, parameter_count
+        from harness.pruning.rotation import sliced_parameters, solve_sizes, uniform_sizes
+
         dense, shapes = parameter_count(model), layer_shapes(model)
         vocabulary, hidden = model.get_input_embeddings().weight.shape
         count = partial(sliced_parameters, shapes=shapes, vocabulary=vocabulary)
@@ -96,86 +93,6 @@ class SliceGPT(Method):
 
     def basis(self, streams: Sequence[Tensor], size: int) -> Tensor:
         """Return the first `size` principal components (hidden, size) of `streams` (samples, length, hidden)."""
+        from harness.pruning.rotation import principal_basis, second_moment
+
         return principal_basis(second_moment(streams), size, self.damping)
-
-
-@dataclass(frozen=True)
-class Half:
-    """Half of a decoder layer: a norm, a block whose `readers` read the stream behind it, the `writer`, the shortcut's name."""
-
-    norm: str
-    block: str
-    readers: tuple[str, ...]
-    writer: str
-    shortcut: str
-
-    def forward(self, layer: nn.Module, stream: Tensor, extra: dict[str, Any]) -> Tensor:
-        """Return the dense half block's result on `stream` (samples, length, hidden).
-
-        On a stream projected to a basis it is the sliced half block's, in the dense model's coordinates.
-        """
-        norm, block = getattr(layer, self.norm), getattr(layer, self.block)
-        stream = stream.to(norm.weight.device)  # a device map may put layers on several
-        if self.block == "self_attn":
-            return stream + block(hidden_states=norm(stream), **send_to_device(extra, stream.device))[0]
-        return stream + block(norm(stream))
-
-    def sliced(self, layer: nn.Module, before: Tensor, after: Tensor) -> dict[str, Tensor]:
-        """Return the weights between bases `before` (hidden, size) and `after` (hidden, next size), by name in the layer.
-
-        Computed in float64, given in the layer's dtype. The norm's weight is sqrt(hidden / size); what rounding takes from
-        that, the linears get.
-        """
-        gain = getattr(layer, self.norm).weight  # (hidden,)
-        before, after = before.to(gain.device), after.to(gain.device)
-        wanted = (before.shape[0] / before.shape[1]) ** 0.5
-        weight = gain.new_full(before.shape[1:], wanted)  # (size,)
-        folded = gain.double() * (wanted / weight[0].double())
-        found = {f"{self.norm}.weight": weight, f"{self.shortcut}.weight": after.T @ before}
-        for name, value in getattr(layer, self.block).state_dict(prefix=f"{self.block}.").items():
-            module, kind = name.split(".")[1:]
-            if module in self.readers and kind == "weight":
-                found[name] = (value.double() * folded) @ before  # (out, size)
-            elif module == self.writer:
-                found[name] = after.T @ value.double()  # (next size, in), or of a bias (next size,)
-            else:
-                found[name] = value.clone()
-        return {name: value.to(gain.dtype) for name, value in found.items()}
-
-
-HALVES = (
-    Half("input_layernorm", "self_attn", ("q_proj", "k_proj", "v_proj"), "o_proj", "attention_shortcut"),
-    Half("post_attention_layernorm", "mlp", ("gate_proj", "up_proj"), "down_proj", "mlp_shortcut"),
-)
-
-
-def check_sliceable(model: PreTrainedModel) -> None:
-    """ValueError for layers of different widths and for sparse ones, whose zeros a rotation would fill."""
-    if model.config.model_type not in BY_FAMILY:
-        raise ValueError(
-            f"slicegpt takes layers that are all alike ({', '.join(sorted(BY_FAMILY))}), not {model.config.model_type}"
-        )
-    if zero_masks(layers(model)):
-        raise ValueError("slicegpt would fill the zeros of a sparse model; slice the dense one")
-
-
-def assembled(model: PreTrainedModel, sizes: list[int], state: dict[str, Tensor]) -> PreTrainedModel:
-    """Return the sliced model of `model`'s family with the weights `state`."""
-    settings = model.config.to_dict()
-    for name in ("auto_map", "model_type", "architectures", "transformers_version"):
-        settings.pop(name, None)
-    settings |= {"stream_sizes": sizes, "tie_word_embeddings": False}
-    causal = BY_FAMILY[model.config.model_type]
-    with torch.device("meta"):
-        smaller = causal._from_config(
-            causal.config_class(**settings),
-            attn_implementation=model.config._attn_implementation,
-            dtype=next(model.parameters()).dtype,
-        )
-    smaller.load_state_dict(state, assign=True, strict=True)
-    rotary = smaller.get_decoder().rotary_emb
-    for name, buffer in model.get_decoder().rotary_emb.named_buffers():
-        setattr(rotary, name, buffer.clone())  # not in the state, and still on meta
-    rotary.original_inv_freq = rotary.inv_freq
-    smaller.generation_config = copy.deepcopy(model.generation_config)
-    return smaller.eval()

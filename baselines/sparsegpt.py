@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import torch
 from pydantic import Field, model_validator
-from torch import Tensor
-from transformers import PreTrainedModel
 
-from harness.data.calibration import Calibration
-from harness.pruning.anatomy import linears
-from harness.pruning.obs import inverse_factor, prune
+from harness.pruning.no_grad import no_grad
 from harness.pruning.unstructured import Layerwise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from harness.data.calibration import Calibration
 
 SAME_INPUT = {  # these see what another projection sees, which comes before them
     "self_attn.k_proj": "self_attn.q_proj",
@@ -50,8 +51,11 @@ class SparseGPT(Layerwise):
         """Columns whose mask is chosen at once."""
         return self.block if self.pattern is None else self.kept_of[1]
 
-    @torch.no_grad()
+    @no_grad
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
+        from harness.models.anatomy import linears
+        from harness.pruning.obs import inverse_factor, prune
+
         for layer, feed, sparsity in self.pruning(model, calibration):
             sums = hessians(feed)
             choose = partial(self.mask, sparsity=sparsity, per_row=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,6 +16,7 @@ from harness.outside.run_recipe import RunRecipe
 from harness.spec import Method, Setup, Step
 
 SCRIPT = "original_sparseml.py"
+QUANTIZING = re.compile("Quantization|GPTQ|AWQ|AutoRound")  # in the names of modifiers
 PRUNING = {"SparseGPTModifier", "WandaPruningModifier", "MagnitudePruningModifier", "ConstantPruningModifier"}
 
 
@@ -50,8 +52,17 @@ class SparseML(Method):
         return self
 
     @property
+    def families(self) -> frozenset[str] | None:
+        """llm-compressor takes what transformers loads; the original, three families."""
+        return frozenset(self.command().families) if self.engine == "sparseml" else None
+
+    @property
     def simulated(self) -> bool:
         return any(name in PRUNING for name, _ in sparse_recipes.modifiers(self.text))
+
+    @property
+    def emulated(self) -> bool:
+        return any(QUANTIZING.search(name) for name, _ in sparse_recipes.modifiers(self.text))
 
     def command(self) -> Command:
         """Return what runs the recipe in SparseML's own environment; ValueError where that is not there."""

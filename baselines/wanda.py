@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-from transformers import PreTrainedModel
-
-from harness.data.calibration import Calibration
-from harness.pruning.anatomy import linears
+from harness.pruning.no_grad import no_grad
 from harness.pruning.unstructured import Layerwise
-from harness.pruning.walk import input_norms
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from harness.data.calibration import Calibration
 
 
 class Wanda(Layerwise):
@@ -27,8 +27,11 @@ class Wanda(Layerwise):
         """Return the importance (out, in) of `weight` (out, in) given the norms (in,) of its inputs."""
         return weight.float().abs() * input_norm
 
-    @torch.no_grad()
+    @no_grad
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
+        from harness.models.anatomy import linears
+        from harness.pruning.walk import input_norms
+
         for layer, feed, sparsity in self.pruning(model, calibration):
             norms = input_norms(feed)
             for name, linear in linears(layer):

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.spec import CHECKPOINT, AnyMethod, CalibrationSpec, Cost, Step, Work
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+PROVEN = ("baselines", "harness")  # whose methods' checkpoints reload bit-exact, as a test of each says
 
 
 class Compress(Step):
@@ -29,6 +34,7 @@ class Compress(Step):
 
     def run(self, work: Work) -> None:
         import torch
+        from transformers import PreTrainedModel
 
         from harness.data.calibration import Calibration, draw
         from harness.models import checkpoint
@@ -42,7 +48,12 @@ class Compress(Step):
             draw(self.calibration, checkpoint.load_tokenizer(source)) if self.calibration else Calibration(empty)
         )
         smaller = self.method.compress(model, calibration)
+        if not isinstance(smaller, PreTrainedModel):
+            said = "nothing" if smaller is None else f"a {type(smaller).__name__}"
+            raise ValueError(f"{self.method.NAME}: compress must return the model, and returned {said}")
         store_model(work, smaller, calibration_tokens=calibration.count)
+        if type(self.method).__module__.partition(".")[0] not in PROVEN:
+            check_reloads(work.draft / CHECKPOINT, smaller, self.method.NAME)
 
 
 def check_family(source: Path, families: Collection[str], what: str) -> None:
@@ -53,13 +64,37 @@ def check_family(source: Path, families: Collection[str], what: str) -> None:
         raise ValueError(f"{what} takes {', '.join(sorted(families))} decoders, not {family}")
 
 
+def check_reloads(folder: Path, model: PreTrainedModel, name: str) -> None:
+    """Raise ValueError where what is stored computes something else than the model: hooks, modules and settings that no file holds."""
+    import torch
+
+    from harness.models import checkpoint
+
+    tokens = torch.arange(16).remainder(model.get_input_embeddings().weight.shape[0])[None]
+    with torch.inference_mode():
+        before = model.eval()(input_ids=tokens, use_cache=False).logits
+        after = checkpoint.load(folder)(input_ids=tokens, use_cache=False).logits
+    if not torch.allclose(before, after, rtol=1e-3, atol=1e-3):
+        raise ValueError(
+            f"{name}: what it returned computes other logits than its checkpoint (up to {float((before - after).abs().max()):.2g} "
+            "apart): what it changed beside weights and configuration (hooks, modules, buffers) is not stored"
+        )
+
+
 def store_model(work: Work, model: Any, **facts: Any) -> None:
     """Write the step's checkpoint and note its parameter counts; ValueError when a weight is not finite."""
-    from harness.measures.size import nonzero_count
     from harness.models import checkpoint
-    from harness.pruning.anatomy import parameter_count
+    from harness.models.anatomy import parameter_count
+    from harness.models.size import nonzero_count
 
+    asked = checkpoint.dtype(work.checkpoint())
     for name, weight in model.named_parameters():
+        given = str(weight.dtype).removeprefix("torch.")
+        if weight.is_floating_point() and asked and given != asked and not facts.get("emulated"):
+            raise ValueError(
+                f"the result is in {given}, and the run in {asked} ({name}): sizes and speeds would not compare; leave it in "
+                f"{asked}, or run everything with dtype={given}"
+            )
         if not weight.isfinite().all():
             raise ValueError(f"the result has weights that are not finite: {name}")
     checkpoint.save(model.to("cpu"), work.draft / CHECKPOINT, work.checkpoint())

@@ -1,20 +1,28 @@
-"""From `key=value` words to a validated run: Hydra composes, pydantic checks, all errors are reported at once."""
+"""From `key=value` words to a validated run: words over a profile over defaults, all errors reported at once."""
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from harness import environment, papers, recipes, registry
-from harness.data import layout, suites
+from harness import papers, registry
+from harness.data import suites
+from harness.machine import environment
 from harness.models import source
+from harness.words import grammar, recipes, yaml_text
+from harness.words.home import home
+from harness.words.nearest import nearest
+from harness.words.reasons import one_line
 
 PROFILES = ("quick", "standard", "paper")
+MOST_SEED = 2**32 - 1  # what every generator in use takes
 
 
 class ConfigErrors(ValueError):
@@ -29,18 +37,29 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _no_truth(value: Any) -> Any:
+    """Refuse true and false where a number is wanted: they would count as 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("Input should be a number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_truth)]
+Share = Annotated[float, BeforeValidator(_no_truth), Field(gt=0, le=1)]
+
+
 class CalibrationConfig(_Section):
     text: str | None
-    samples: Annotated[int, Field(gt=0)]
-    length: Annotated[int, Field(gt=1)]
+    samples: Annotated[Whole, Field(gt=0, le=1_000_000)]
+    length: Annotated[Whole, Field(gt=1, le=1_000_000)]
 
 
 class MeasureConfig(_Section):
     speed: bool
-    rounds: Annotated[int, Field(ge=2)]
-    prompt_tokens: Annotated[int, Field(gt=0)]
-    generate_tokens: Annotated[int, Field(gt=0)]
-    batches: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1)]
+    rounds: Annotated[Whole, Field(ge=2, le=10_000)]
+    prompt_tokens: Annotated[Whole, Field(gt=0, le=1_000_000)]
+    generate_tokens: Annotated[Whole, Field(gt=0, le=1_000_000)]
+    batches: Annotated[tuple[Annotated[Whole, Field(gt=0, le=4096)], ...], Field(min_length=1)]
 
 
 class RunConfig(_Section):
@@ -50,17 +69,19 @@ class RunConfig(_Section):
     suite: Annotated[str, Field(min_length=1)]
     model: Annotated[str, Field(min_length=1)]
     methods: Annotated[tuple[str, ...], Field(min_length=1)]
-    budgets: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)]
+    budgets: Annotated[tuple[Share, ...], Field(min_length=1)]
     quantizers: Annotated[tuple[str, ...], Field(min_length=1)]
-    limit: Annotated[int, Field(gt=0)] | None
+    limit: Annotated[Whole, Field(gt=0)] | None
     data_dir: Path | None
     store: Path
     report: Path
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[Whole, Field(ge=0, le=MOST_SEED)]
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     scorer: Literal["tree", "hflm"]
+    redo: Literal["none", "changed", "all"]
     calibration: CalibrationConfig
+    measures: tuple[str, ...]
     measure: MeasureConfig
     settings: dict[str, dict[str, Any]]
     profile: Literal["quick", "standard", "paper"]
@@ -72,6 +93,11 @@ class RunConfig(_Section):
             raise ValueError("name a folder")
         return value
 
+    @field_validator("store", "report", "data_dir")
+    @classmethod
+    def _in_the_home_folder(cls, value: Path | None) -> Path | None:
+        return None if value is None else home(value)
+
     @field_validator("quantizers", mode="before")
     @classmethod
     def _null_is_none(cls, value: Any) -> Any:
@@ -81,33 +107,35 @@ class RunConfig(_Section):
     def resolved_dtype(self) -> str:
         if self.dtype != "auto":
             return self.dtype
-        return "bfloat16" if environment.has_bfloat16() else "float32"
+        return "bfloat16" if environment.has_bfloat16(self.device) else "float32"
 
 
 def compose(words: list[str]) -> RunConfig:
     """Return the run that `words` (key=value) describe; ConfigErrors with every error and the nearest valid names."""
     errors: list[str] = []
     words = _with_paper(words, errors)
-    accepted: dict[str, str] = {}
-    known = list(_keys(_composed([], errors)))
+    written: dict[str, str] = {}
+    known = list(_keys(_read_conf("standard")))
     for word in words:
-        key, separator, _ = word.partition("=")
+        key, separator, text = word.partition("=")
         if not separator:
             errors.append(f"{word!r} is not of the form key=value")
         elif key.startswith("~"):
             errors.append(f"{key.lstrip('~')}: a key is set with key=value and cannot be removed")
-        elif key == "profile" and word.split("=", 1)[1] not in PROFILES:
-            errors.append(
-                f"profile {word.split('=', 1)[1]} is unknown; {layout.nearest(word.split('=', 1)[1], list(PROFILES))}"
-            )
-        elif key.lstrip("+") not in known and not key.startswith("settings.") and key != "profile":
-            errors.append(f"key {key} is unknown; {layout.nearest(key, known)}")
+        elif key == "profile" and text not in PROFILES:
+            errors.append(f"profile {text} is unknown; {nearest(text, list(PROFILES))}")
+        elif key not in known and not key.startswith("settings.") and key != "profile":
+            errors.append(f"key {key} is unknown; {nearest(key.lstrip('+-'), known)}")
         else:
-            accepted[key] = f"+{word}" if key.startswith("settings.") else word
-    suite = next((word.split("=", 1)[1] for key, word in accepted.items() if key == "suite"), "demo")
-    accepted.setdefault("profile", f"profile={'quick' if suite == 'demo' else 'standard'}")
-    content = _composed(list(accepted.values()), errors)
-    content["profile"] = accepted["profile"].split("=", 1)[1]
+            written[key] = text
+    profile = written.pop("profile", "quick" if written.get("suite", "demo") == "demo" else "standard")
+    content = _composed(profile)
+    for key, text in written.items():
+        try:
+            _put(content, key.split("."), _read(key, text))
+        except ValueError as error:
+            errors.append(f"{key}: {error}")
+    content["profile"] = profile
     if content.get("data_dir") is None and os.environ.get("HARNESS_DATA_DIR"):
         content["data_dir"] = os.environ["HARNESS_DATA_DIR"]
     errors += _name_errors(content)
@@ -115,9 +143,48 @@ def compose(words: list[str]) -> RunConfig:
         run = RunConfig.model_validate(content)
     except ValidationError as error:
         raise ConfigErrors(errors + _lines(error)) from None
+    errors += _device_errors(run.device)
     if errors:
         raise ConfigErrors(errors)
     return run
+
+
+def _device_errors(device: str) -> list[str]:
+    """Return what is wrong with a device that this machine does not have."""
+    if not device.startswith("cuda"):
+        return []
+    import torch
+
+    count, index = torch.cuda.device_count(), int(device.partition(":")[2] or 0)
+    if index < count:
+        return []
+    has = f"has {count} CUDA device{'s' if count != 1 else ''}" if count else "has no CUDA device that torch can use"
+    return [f"device={device}: this machine {has}; use device=auto or device=cpu"]
+
+
+def _read(key: str, text: str) -> Any:
+    """Return the value that stands behind `key=`, read as its kind is written; ValueError where it does not end."""
+    section, _, name = key.rpartition(".")
+    fields: dict[str, type[BaseModel]] = {"": RunConfig, "calibration": CalibrationConfig, "measure": MeasureConfig}
+    if section not in fields or name in ("settings", "calibration", "measure"):
+        return grammar.value(text)
+    kind = str(fields[section].model_fields[name].annotation)
+    if "tuple" in kind:
+        return (grammar.texts if "str" in kind else grammar.scalars)(text)
+    return grammar.text(text) if any(word in kind for word in ("str", "Path", "Literal")) else grammar.scalar(text)
+
+
+def _put(content: dict[str, Any], path: list[str], value: Any) -> None:
+    """Set what lies at `path` in nested mappings; mappings are merged. ValueError where the way leads through a value."""
+    for part in path[:-1]:
+        content = content.setdefault(part, {})
+        if not isinstance(content, dict):
+            raise ValueError(f"{part} was set to {content!r}, which has no fields")
+    if isinstance(value, dict) and isinstance(content.get(path[-1]), dict):
+        for name, inner in value.items():
+            _put(content[path[-1]], [name], inner)
+    else:
+        content[path[-1]] = value
 
 
 def _with_paper(words: list[str], errors: list[str]) -> list[str]:
@@ -133,23 +200,28 @@ def _with_paper(words: list[str], errors: list[str]) -> list[str]:
     return fixed + words
 
 
-def _composed(words: list[str], errors: list[str]) -> dict[str, Any]:
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_module
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
+def defaults(profile: str = "standard") -> dict[str, Any]:
+    """Return every key's value under a profile, those of sections as `section.key`."""
+    content = _composed(profile)
+    return {**{key: _at(content, key.split(".")) for key in _keys(content)}, "profile": profile}
 
-    kept = []
-    with initialize_config_module("harness.conf", version_base="1.3"):
-        for word in words:  # one by one, so that one bad word does not hide the next
-            try:
-                hydra_compose("config", overrides=[word.replace("+settings", "++settings")])
-                kept.append(word.replace("+settings", "++settings"))
-            except (HydraException, OmegaConfBaseException) as error:
-                errors.append(f"{word}: {str(error).splitlines()[0]}")
-        content: Any = OmegaConf.to_container(hydra_compose("config", overrides=kept), resolve=True)
-        return content
+
+def _at(content: Any, path: list[str]) -> Any:
+    return _at(content[path[0]], path[1:]) if path else content
+
+
+def _composed(profile: str) -> dict[str, Any]:
+    """Return every key's value under a profile, as conf/ has them."""
+    return copy.deepcopy(_read_conf(profile))
+
+
+@cache
+def _read_conf(profile: str) -> dict[str, Any]:
+    folder = Path(str(resources.files("harness.conf")))
+    content = yaml_text.read(folder / "config.yaml", "defaults")
+    for key, value in yaml_text.read(folder / "profile" / f"{profile}.yaml", "profile").items():
+        _put(content, [key], value)
+    return content
 
 
 def _keys(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -168,7 +240,7 @@ def _lines(error: ValidationError) -> list[str]:
         if where == "budgets" and item["type"] in {"greater_than", "less_than_equal"}:
             lines.append(f"budgets must lie in (0, 1], not {item['input']}")
         else:
-            lines.append(f"{where}: {item['msg']}, not {item['input']!r}")
+            lines.append(one_line(f"{where}: {item['msg'].removeprefix('Value error, ')}, not {item['input']!r}"))
     return lines
 
 
@@ -178,9 +250,10 @@ def _name_errors(content: dict[str, Any]) -> list[str]:
     settings = {name: fields for name, fields in given.items() if isinstance(fields, dict)}  # others: wrong by type
     checks: list[Callable[[], object]] = [
         partial(suites.read, str(content["suite"])),
-        partial(source.check, str(content["model"])),
     ]
-    for recipe in _listed(content["methods"]):
+    if content["model"]:
+        checks.append(partial(source.check, str(content["model"])))
+    for recipe in filter(None, _listed(content["methods"])):
         checks += [partial(registry.parse, part, settings) for part in recipes.parts(str(recipe))]
     checks += [partial(registry.quantizer, str(name)) for name in _listed(content["quantizers"]) if name is not None]
     errors = []
@@ -189,15 +262,19 @@ def _name_errors(content: dict[str, Any]) -> list[str]:
             check()
         except ValueError as error:
             errors.append(str(error))
-    if content["data_dir"] is not None and not Path(content["data_dir"]).expanduser().is_dir():
+    if content["data_dir"] is not None and not home(str(content["data_dir"])).is_dir():
         errors.append(f"data_dir={content['data_dir']}: no such folder")
     for name, fields in settings.items():
         if name not in registry.methods():
-            errors.append(f"settings.{name}: no such method; {layout.nearest(name, list(registry.methods()))}")
+            errors.append(f"settings.{name}: no such method; {nearest(name, list(registry.methods()))}")
             continue
+        if "budget" in fields:
+            errors.append(
+                f"settings.{name}.budget: budgets are set with budgets=[...], or written with the method, {name}(budget=...)"
+            )
         allowed = list(registry.methods()[name].model_fields)
         wrong = [field for field in fields if field not in allowed]
-        errors += [f"settings.{name}.{field}: no such field; {layout.nearest(field, allowed)}" for field in wrong]
+        errors += [f"settings.{name}.{field}: no such field; {nearest(field, allowed)}" for field in wrong]
     return errors
 
 

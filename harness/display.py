@@ -6,6 +6,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from harness.executors.local import Outcome
 from harness.run import Watch
@@ -27,17 +28,17 @@ class Live(Watch):
     def __init__(self, console: Console) -> None:
         self.console = console
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}", style="dim"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
         self._task: TaskID = self._bar.add_task("starting", total=1.0, note="")
-        super().__init__(self._started, self._progress, self._finished)
+        super().__init__(self._started, self._progress, self._notice, self._finished)
 
     def __enter__(self) -> Live:
         self._bar.start()
@@ -54,7 +55,14 @@ class Live(Watch):
     def _progress(self, fraction: float, text: str) -> None:
         self._bar.update(self._task, completed=fraction, note=text)
 
+    def _notice(self, text: str) -> None:
+        self.console.print(Text(f"note: {text}", style="yellow"), soft_wrap=True)
+
     def _finished(self, title: str, outcome: Outcome, done: int, total: int, left: float) -> None:
-        mark = f"[red]failed[/red]: {outcome.reason}" if outcome.reason else f"{outcome.seconds:.1f} s"
+        line = Text(f"[{done}/{total}] {title}: ")
+        if outcome.reason:
+            line.append("failed", style="red").append(f": {outcome.reason}")
+        else:
+            line.append("stored by another run" if outcome.meanwhile else f"{outcome.seconds:.1f} s")
         rest = f", about {duration(left)} left" if done < total else ""
-        self.console.print(f"[{done}/{total}] {title}: {mark}{rest}", markup=True, highlight=False, soft_wrap=True)
+        self.console.print(line.append(rest), soft_wrap=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from harness import environment
+from harness.machine import environment
 from harness.models.source import Import
 from harness.plan import Plan
 from harness.spec import Node
-from harness.store import Store
+from harness.storage.store import Store
 
 BACKWARD = 3.2  # of a forward pass, that a training pass takes
 DECODE = 40.0  # forward tokens that one decoded token costs, batch 1
@@ -23,6 +23,14 @@ def seconds(node: Node, parameters: float, rate: float, history: dict[str, float
     cost = node.step.cost()
     tokens = cost.forward_tokens + BACKWARD * cost.backward_tokens + DECODE * cost.decode_tokens
     return (cost.seconds + 2 * parameters * tokens / rate) * history.get(node.step.KIND, 1.0)
+
+
+def all_seconds(steps: Sequence[Node], plan: Plan, store: Store) -> dict[str, float]:
+    """Return the seconds that each of `steps` will take, by key; the machine is not measured for no steps."""
+    if not steps:
+        return {}
+    rate, past, parameters = machine_rate(plan.run.resolved_dtype), history(store), model_parameters(plan, store)
+    return {node.key: seconds(node, parameters, rate, past) for node in steps}
 
 
 def machine_rate(dtype: str) -> float:
@@ -54,10 +62,25 @@ def history(store: Store) -> dict[str, float]:
 
 def model_parameters(plan: Plan, store: Store) -> float:
     """Return the dense model's parameters, as stored or as its source says; 135e6 where neither does."""
+    return known_parameters(plan, store) or UNKNOWN
+
+
+def known_parameters(plan: Plan, store: Store) -> float | None:
+    """Return the dense model's parameters, as stored or as its source says; None where neither does."""
     dense = plan.variants[0].chain()[0]
     if store.has(dense.key):
         return float(store.result(dense.key)["parameters"])
-    return float((dense.step.source.parameters if isinstance(dense.step, Import) else 0) or UNKNOWN)
+    return float(dense.step.source.parameters) or None if isinstance(dense.step, Import) else None
+
+
+def size_notice(plan: Plan, store: Store) -> str:
+    """Return a line that says so where nobody knows the model's size yet; empty elsewhere."""
+    if known_parameters(plan, store) is not None:
+        return ""
+    return (
+        f"how many parameters {plan.run.model} has is not known before it is imported: time and disk are estimated for "
+        f"{UNKNOWN / 1e6:.0f}M"
+    )
 
 
 def disk(steps: Iterable[Node], plan: Plan, store: Store) -> float:

@@ -7,11 +7,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from harness import recipes
-from harness.data.places import nearest
+from harness.words import recipes, yaml_text
+from harness.words.home import home
+from harness.words.nearest import nearest
 
 AVERAGE = "average"
 
@@ -60,16 +60,14 @@ def known() -> list[str]:
 def read(name: str) -> Paper:
     """Return the table shipped as `name`, or in the YAML file that `name` points to; ValueError says what is wrong."""
     own = name.endswith((".yaml", ".yml"))
-    path = Path(name).expanduser() if own else Path(str(resources.files("reports"))) / "papers" / f"{name}.yaml"
+    path = home(name) if own else Path(str(resources.files("reports"))) / "papers" / f"{name}.yaml"
     if not path.is_file():
         raise ValueError(f"paper={name}: no such file" if own else f"paper={name} is unknown; {nearest(name, known())}")
     try:
-        return Paper.model_validate(yaml.safe_load(path.read_text()))
+        return Paper.model_validate(yaml_text.read(path, "paper file"))
     except ValidationError as error:
         lines = [
             f"paper file {path}: {'.'.join(map(str, item['loc'])) or 'content'}: {item['msg']}"
             for item in error.errors()
         ]
         raise ValueError("\n".join(lines)) from None
-    except yaml.YAMLError as error:
-        raise ValueError(f"paper file {path}: no YAML: {' '.join(str(error).split())}") from None

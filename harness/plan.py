@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import environment, recipes, registry
+from harness import limits, registry
 from harness.config import ConfigErrors, RunConfig
 from harness.data import suites
 from harness.evaluation.evaluate import Evaluate
-from harness.measures.footprint import Footprint
-from harness.measures.speed import Speed
+from harness.machine import environment
+from harness.measures.table import measures
+from harness.models.described import Description, described
 from harness.models.source import Import, resolve
 from harness.pruning.budget import check_budget
+from harness.quantities import plain
 from harness.quantize import Quantize
 from harness.spec import CalibrationSpec, Method, Node, Setup, TaskSpec
+from harness.words import recipes
+from harness.words.nearest import nearest
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Variant:
     budget: float | None
     quantizer: str
     simulated: bool
+    emulated: bool
     checkpoint: Node
     measures: dict[str, Node]
 
@@ -44,6 +50,20 @@ class Plan:
     variants: list[Variant]
     notices: list[str] = field(default_factory=list)
     metrics: dict[str, str] = field(default_factory=dict)
+    quantities: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)  # by task and metric
+    origin: dict[str, Any] = field(
+        default_factory=dict
+    )  # what tells the dense model's weights apart, wherever they lie
+
+    def titles(self) -> dict[str, str]:
+        """Return what progress lines call each step, by key: measures with the variant that they belong to."""
+        found: dict[str, str] = {}
+        for variant in self.variants:
+            for node in variant.measures.values():
+                found.setdefault(node.key, f"{node.step.title()} {variant.name}")
+        for node in self.steps():
+            found.setdefault(node.key, node.step.title())
+        return found
 
     def steps(self) -> list[Node]:
         """Return each distinct step once: checkpoints before measures, timed work last."""
@@ -51,10 +71,10 @@ class Plan:
         for variant in self.variants:
             for node in variant.chain():
                 ordered.setdefault(node.key, node)
-        for kind in ("evaluate", "footprint", "speed"):
-            for variant in self.variants:
-                if kind in variant.measures:
-                    ordered.setdefault(variant.measures[kind].key, variant.measures[kind])
+        nodes = [node for variant in self.variants for node in variant.measures.values()]
+        kinds = list(dict.fromkeys(kind for variant in self.variants for kind in variant.measures))
+        for node in sorted(nodes, key=lambda node: (getattr(node.step, "TIMED", False), kinds.index(node.step.KIND))):
+            ordered.setdefault(node.key, node)
         return list(ordered.values())
 
 
@@ -67,8 +87,10 @@ def build(run: RunConfig) -> Plan:
     search: tuple[TaskSpec, ...] = ()
     texts: dict[str, Any] = {}
     source = None
+    model = Description()
     try:
         source = resolve(run.model)
+        model = described(source)
     except ValueError as error:
         errors.append(str(error))
     try:
@@ -80,6 +102,7 @@ def build(run: RunConfig) -> Plan:
             texts[use] = suites.text_source(name, run.data_dir)
         except ValueError as error:
             errors.append(str(error))
+    errors += _not_measurable(run)
     if errors or source is None:
         raise ConfigErrors(errors)
     dense = Node(Import(source=source, dtype=run.resolved_dtype, seed=run.seed))  # type: ignore[arg-type]
@@ -92,12 +115,35 @@ def build(run: RunConfig) -> Plan:
     variants: list[Variant] = []
     for recipe in dict.fromkeys(["dense", *run.methods]):
         try:
-            variants += list(_variants(run, recipe, dense, setup))
+            variants += list(_variants(run, recipe, dense, setup, model))
         except ValueError as error:
             errors.append(str(error))
+    variants = _distinct(variants, notices, errors)
+    drawn = {"seed": run.seed} if source.kind == "random" else {}
+    origin = {"kind": source.kind, "content": source.content, **drawn}
+    quantities = {spec.name: {found.key: plain(found) for found in spec.metrics} for spec in tasks}
+    made = Plan(run, variants, notices, {spec.name: spec.metric for spec in tasks}, quantities, origin)
+    errors += limits.too_long((node.step for node in made.steps()), model)
     if errors:
         raise ConfigErrors(errors)
-    return Plan(run, variants, notices, {spec.name: spec.metric for spec in tasks})
+    return made
+
+
+def _distinct(variants: list[Variant], notices: list[str], errors: list[str]) -> list[Variant]:
+    """Return one variant for each checkpoint, with a line in `notices` for the others; `errors` gets different ones of one name."""
+    found: dict[str, Variant] = {}
+    for variant in variants:
+        first = found.setdefault(variant.checkpoint.key, variant)
+        if first is not variant:
+            same = "is written twice" if first.name == variant.name else f"is {first.name} written otherwise"
+            notices.append(f"{variant.name} {same}; it is one row")
+    names = Counter(variant.name for variant in found.values())
+    errors += [
+        f"{count} different variants would be called {name}; give their files other names, or budgets that differ in six digits"
+        for name, count in names.items()
+        if count > 1
+    ]
+    return list(found.values())
 
 
 def _texts(run: RunConfig, suite: suites.Suite) -> dict[str, str]:
@@ -111,9 +157,18 @@ def _texts(run: RunConfig, suite: suites.Suite) -> dict[str, str]:
     }
 
 
-def _variants(run: RunConfig, recipe: str, dense: Node, setup: Setup) -> Iterator[Variant]:
+def _variants(run: RunConfig, recipe: str, dense: Node, setup: Setup, model: Description) -> Iterator[Variant]:
     parts = [registry.parse(part, run.settings) for part in recipes.parts(recipe)]
+    for kind, _ in parts[1:]:
+        if not kind.FOLLOWS:
+            raise ValueError(f"{recipe}: {kind.NAME} starts from the dense model and cannot follow another method")
     open_parts = [index for index, (kind, fields) in enumerate(parts) if kind.open_budget(fields)]
+    if len(open_parts) > 1:
+        first, second = (parts[index][0].NAME for index in open_parts[:2])
+        raise ValueError(
+            f"{recipe}: the run's budgets go to {first}; write {second}'s own, {second}(budget=...), the share of what "
+            f"{first} leaves"
+        )
     for budget in run.budgets if open_parts else (None,):
         methods = []
         for index, (kind, fields) in enumerate(parts):
@@ -123,12 +178,9 @@ def _variants(run: RunConfig, recipe: str, dense: Node, setup: Setup) -> Iterato
                     kind, {**fields, **({"budget": check_budget(budget)} if takes and budget is not None else {})}
                 )
             )
+        limits.check_families(recipe, methods, model)
         checkpoint = dense
-        for index, method in enumerate(methods):
-            if index and not method.FOLLOWS:
-                raise ValueError(
-                    f"{recipe}: {method.NAME} starts from the dense model and cannot follow another method"
-                )
+        for method in methods:
             for step in method.stages(setup):
                 checkpoint = Node(step, checkpoint)
         shown = recipes.label(recipe)
@@ -143,6 +195,7 @@ def _variants(run: RunConfig, recipe: str, dense: Node, setup: Setup) -> Iterato
                 budget=budget if budget is not None else _own_budget(methods),
                 quantizer=name,
                 simulated=any(method.simulated for method in methods),
+                emulated=any(method.emulated for method in methods),
                 checkpoint=final,
                 measures=_measures(run, setup, final, dense),
             )
@@ -153,19 +206,24 @@ def _own_budget(methods: list[Method]) -> float | None:
     return next((budget for budget in written if budget is not None), None)
 
 
+def _not_measurable(run: RunConfig) -> list[str]:
+    """Return a line for each measure that is unknown, or that this machine has not the means for."""
+    device = run.device if run.device != "auto" else "cuda" if environment.accelerators() else "cpu"
+    lines = []
+    for name in run.measures:
+        if name not in measures():
+            lines.append(f"measure {name} is unknown; {nearest(name, list(measures()))}")
+        elif why := measures()[name].unavailable(device):
+            lines.append(f"measure {name}: {why}; or leave {name} out of measures=")
+    return lines
+
+
 def _measures(run: RunConfig, setup: Setup, final: Node, dense: Node) -> dict[str, Node]:
     fingerprint = environment.fingerprint()
-    found = {
-        "evaluate": Node(Evaluate(tasks=setup.report_tasks, limit=run.limit, scorer=run.scorer), final),
-        "footprint": Node(Footprint(fingerprint=fingerprint), final),
-    }
-    if run.measure.speed:
-        speed = Speed(
-            fingerprint=fingerprint,
-            rounds=run.measure.rounds,
-            prompt_tokens=run.measure.prompt_tokens,
-            generate_tokens=run.measure.generate_tokens,
-            batches=run.measure.batches,
-        )
-        found["speed"] = Node(speed, final, needs=(dense,))
+    found = {"evaluate": Node(Evaluate(tasks=setup.report_tasks, limit=run.limit, scorer=run.scorer), final)}
+    for name in run.measures:
+        if name != "speed" or run.measure.speed:
+            kind = measures()[name]
+            needs = (dense,) if kind.BESIDE_DENSE else ()
+            found[name] = Node(kind.of_run(run.measure, fingerprint), final, needs=needs)
     return found

@@ -11,15 +11,23 @@ T = TypeVar("T")
 Listener = Callable[[float, str], None]
 
 _listener: Listener | None = None
+_hearer: Callable[[str], None] | None = None
 _last = 0.0
 _span = (0.0, 1.0, "")  # what part of the step the code that reports is, and its name
 INTERVAL = 0.2  # seconds between two reports
 
 
-def listen(listener: Listener | None) -> None:
-    """Send every later report of this process to `listener(fraction, text)`; None silences them."""
-    global _listener
-    _listener = listener
+def listen(listener: Listener | None, hearer: Callable[[str], None] | None = None) -> None:
+    """Send every later report of this process to `listener(fraction, text)`, notices to `hearer(text)`; None silences."""
+    global _listener, _hearer
+    _listener, _hearer = listener, hearer
+
+
+def notice(text: str) -> None:
+    """Tell the user something that must not go by unseen: what was begun anew, or done otherwise than asked."""
+    print(text, flush=True)  # into the step's log
+    if _hearer is not None:
+        _hearer(text)
 
 
 @contextmanager

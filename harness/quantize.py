@@ -21,9 +21,9 @@ class Quantize(Step):
         return self.quantizer.SHARE
 
     def run(self, work: Work) -> None:
-        from harness.measures.size import nonzero_count
         from harness.models import checkpoint
-        from harness.pruning.anatomy import parameter_count
+        from harness.models.anatomy import parameter_count
+        from harness.models.size import nonzero_count
 
         source = work.checkpoint()
         if library := checkpoint.quantization(source):

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import psutil
 
 from harness import estimates
 from harness.executors.local import Outcome, run_steps
-from harness.measures.speed import Speed, folder_bytes, sessions
+from harness.measures.speed import Speed, sessions
 from harness.plan import Plan
 from harness.spec import CHECKPOINT, Node
-from harness.store import Store
+from harness.storage.provenance import differences
+from harness.storage.store import Store, folder_bytes
+from harness.words.redaction import redacted
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Summary:
     """What a run did: how many steps were stored already, executed, failed, or skipped because of a failure before them."""
 
     stored: int = 0
+    meanwhile: int = 0  # that another run stored while this one waited for them
     executed: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -35,41 +37,40 @@ class Watch:
 
     started: Callable[[str, int, int, float], None] = lambda title, done, total, left: None
     progress: Callable[[float, str], None] = lambda fraction, text: None
+    notice: Callable[[str], None] = lambda text: None
     finished: Callable[[str, Outcome, int, int, float], None] = lambda title, outcome, done, total, left: None
-
-
-def title(node: Node, plan: Plan) -> str:
-    """Return the step's name with the variant it belongs to."""
-    for variant in plan.variants:
-        if any(node.key == measure.key for measure in variant.measures.values()):
-            return f"{node.step.title()} {variant.name}"
-    return node.step.title()
 
 
 def execute(plan: Plan, store: Store, watch: Watch) -> Summary:
     """Run every step that is not stored, in order; descendants of a failed step are skipped with its reason."""
     summary, started = Summary(), time.monotonic()
-    nodes = plan.steps()
-    pending = [node for node in nodes if not _sound(node, store)]
+    nodes, titles = plan.steps(), plan.titles()
+    for damaged in store.set_damaged_runs_aside():
+        watch.notice(f"set aside: {damaged}")
+    redone = _asked_again(nodes, store, plan.run.redo)
+    pending = [node for node in nodes if node.key in redone or not _sound(node, store, watch)]
     summary.stored = len(nodes) - len(pending)
-    rate = estimates.machine_rate(plan.run.resolved_dtype) if pending else 1.0
-    past = estimates.history(store)
-    parameters = estimates.model_parameters(plan, store)
-    expected = {node.key: estimates.seconds(node, parameters, rate, past) for node in pending}
+    for key in redone:
+        if store.folder(key).exists():
+            store.set_aside(key)
+    expected = estimates.all_seconds(pending, plan, store)
     total, spent, planned = len(pending), 1.0, 1.0
     by_key = {node.key: node for node in nodes}
+    mended: set[str] = set()
     while pending:
         group = _next_group(pending, store, summary)
         if not group:
             continue
-        name = title(group[0], plan) if len(group) == 1 else f"speed of {len(group)} variants"
+        name = titles[group[0].key] if len(group) == 1 else f"speed of {len(group)} variants"
         left = sum(expected[node.key] for node in pending) * max(0.2, spent / planned)
         watch.started(name, total - len(pending), total, left)
         begun = time.monotonic()
-        outcome = run_steps(group, store, plan.run.device, expected, watch.progress)
+        outcome = run_steps(group, store, plan.run.device, expected, watch.progress, watch.notice)
         spent, planned = spent + time.monotonic() - begun, planned + sum(expected[node.key] for node in group)
-        if outcome.corrupt in by_key and store.folder(outcome.corrupt).exists():
+        if outcome.corrupt in by_key and outcome.corrupt not in mended and store.folder(outcome.corrupt).exists():
+            mended.add(outcome.corrupt)  # once: what damages its input each time would go on for ever
             store.set_aside(outcome.corrupt)
+            watch.notice(f"{outcome.reason.partition(';')[0]}: set aside, and made anew")
             pending.insert(0, by_key[outcome.corrupt])  # made again first; what needs it stays pending behind it
             expected.setdefault(outcome.corrupt, 0.0)
             total, summary.stored = total + 1, summary.stored - 1
@@ -78,7 +79,9 @@ def execute(plan: Plan, store: Store, watch: Watch) -> Summary:
             pending.remove(node)
             if outcome.reason:
                 summary.failed[node.key] = outcome.reason
-                store.fail(node.key, outcome.reason, kind=node.step.KIND)
+                _remember(node, outcome.reason, store, watch)
+            elif node.key in outcome.meanwhile:
+                summary.meanwhile += 1
             else:
                 summary.executed.append(node.key)
         left = sum(expected[node.key] for node in pending) * max(0.2, spent / planned)
@@ -87,26 +90,42 @@ def execute(plan: Plan, store: Store, watch: Watch) -> Summary:
     return summary
 
 
-def _sound(node: Node, store: Store) -> bool:
-    """Tell whether the step is stored and undamaged; a damaged one is set aside, kept, and redone."""
+def _remember(node: Node, why: str, store: Store, watch: Watch) -> None:
+    """Record why a step failed. Where even that cannot be written, the run goes on: its own record holds the reason too."""
+    try:
+        store.fail(node.key, why, kind=node.step.KIND)
+    except OSError as error:
+        watch.notice(f"{store.root}: the failure could not be recorded: {error.strerror or error}")
+
+
+def _asked_again(nodes: Sequence[Node], store: Store, redo: str) -> set[str]:
+    """Return the keys of stored steps that `redo=` wants made again, and of all that were made from them."""
+    if redo == "none":
+        return set()
+    found: set[str] = set()
+    for node in nodes:  # in order: what a step was made from comes before it
+        stored = store.has(node.key)
+        outdated = stored and (redo == "all" or bool(differences(store.record(node.key))))
+        if outdated or (stored and any(key in found for key in _before(node))):
+            found.add(node.key)
+    return found
+
+
+def _sound(node: Node, store: Store, watch: Watch) -> bool:
+    """Tell whether the step is stored and undamaged; a damaged one is set aside, kept, and redone.
+
+    Weights are not read here: the step that loads them checks them.
+    """
     if not store.folder(node.key).exists():
         return False
-    if store.has(node.key) and not _small_damage(store, node.key):
+    damage = store.damage(node.key, weights=False)
+    if damage is None and store.has(node.key):
         return True
     store.set_aside(node.key)
-    return False
-
-
-def _small_damage(store: Store, key: str) -> bool:
-    """Check the bytes of everything but weights, whose checksum is read by the step that loads them."""
-    from harness.store import sha256_file
-
-    files = store.record(key)["files"]
-    return any(
-        sha256_file(store.folder(key) / name) != entry["sha256"]
-        for name, entry in files.items()
-        if not name.endswith(".safetensors")
+    watch.notice(
+        f"stored step {node.key[:12]}: {damage or 'weights are missing or of another size'}: set aside, and made anew"
     )
+    return False
 
 
 def _next_group(pending: list[Node], store: Store, summary: Summary) -> list[Node]:
@@ -118,7 +137,7 @@ def _next_group(pending: list[Node], store: Store, summary: Summary) -> list[Nod
         summary.skipped[node.key] = reason if reason.startswith("needs ") else f"needs a step that failed: {reason}"
         pending.remove(node)
         return []
-    if not isinstance(node.step, Speed):
+    if not isinstance(node.step, Speed):  # the one measure that compares models side by side
         return [node]
     ready = [
         other
@@ -144,17 +163,21 @@ def _model_bytes(node: Node, store: Store) -> int:
 
 def record(plan: Plan, store: Store, started: float, command: str, summary: Summary) -> dict[str, Any]:
     """Return what the reports need to find a run's results in the store."""
-    from harness.environment import environment
+    from harness.machine.environment import environment
 
     return {
         "id": time.strftime("%Y%m%d-%H%M%S", time.gmtime(started)) + f"-{time.time_ns() % 10**6:06d}",
         "started": started,
         "seconds": summary.seconds,
-        "command": command,
-        "config": plan.run.model_dump(mode="json"),
+        "command": redacted(command),
+        "config": redacted(plan.run.model_dump(mode="json")),
         "dtype": plan.run.resolved_dtype,
         "metrics": plan.metrics,
+        "quantities": plan.quantities,
+        "origin": plan.origin,
+        "notices": redacted(plan.notices),
         "environment": environment(),
+        "failed": summary.failed,
         "skipped": summary.skipped,
         "variants": [
             {
@@ -164,17 +187,10 @@ def record(plan: Plan, store: Store, started: float, command: str, summary: Summ
                 "budget": variant.budget,
                 "quantizer": variant.quantizer,
                 "simulated": variant.simulated,
+                "emulated": variant.emulated,
                 "chain": [node.key for node in variant.chain()],
                 "measures": {kind: node.key for kind, node in variant.measures.items()},
             }
             for variant in plan.variants
         ],
     }
-
-
-def relative(path: Path) -> str:
-    """Return the path as the user would write it."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

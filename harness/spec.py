@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
+from harness.quantities import Quantity, metric
+from harness.storage import sources
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from harness.data.calibration import Calibration
-    from harness.store import Store
+    from harness.storage.store import Store
 
 LLAMA_LIKE = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 CHECKPOINT = "checkpoint"  # the folder inside a step that holds a reloadable model
@@ -28,12 +33,28 @@ class Spec(BaseModel):
     UNKEYED: ClassVar[frozenset[str]] = frozenset()  # fields that change where or how fast, never what
     LATER: ClassVar[frozenset[str]] = frozenset()  # fields whose default does what was done before there were any
 
+    @classmethod
+    def key_name(cls) -> str:
+        """Return what the key calls this kind of thing; never where its module lies, so that files may be moved."""
+        return cls.__qualname__
+
+    @classmethod
+    def key_source(cls) -> dict[str, str]:
+        """Return the digest of the code that is in the key: of what is not ours, all of it."""
+        return {} if cls.__module__.partition(".")[0] in sources.OURS else {"source": sources.of_kind(cls)}
+
     def fingerprint_fields(self) -> dict[str, Any]:
-        """Return class path, VERSION and every field that decides the result, recursively, as JSON values."""
+        """Return identity, VERSION, code and every field that decides the result, recursively, as JSON values."""
         kinds = type(self).model_fields
         default = {name for name in self.LATER if getattr(self, name) == kinds[name].default}
         fields = {name: _plain(getattr(self, name)) for name in kinds if name not in self.UNKEYED | default}
-        return {"class": f"{type(self).__module__}:{type(self).__qualname__}", "version": self.VERSION, **fields}
+        return {"class": self.key_name(), "version": self.VERSION, **self.key_source(), **fields}
+
+    def classes(self) -> Iterator[type[Spec]]:
+        """Yield the classes of this description and of those it holds: whose code decides the result."""
+        yield type(self)
+        for name in type(self).model_fields:
+            yield from _classes(getattr(self, name))
 
 
 def _plain(value: Any) -> Any:
@@ -44,6 +65,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     return str(value) if isinstance(value, Path) else value
+
+
+def _classes(value: Any) -> Iterator[type[Spec]]:
+    if isinstance(value, Spec):
+        yield from value.classes()
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _classes(item)
 
 
 class Cost(BaseModel):
@@ -90,7 +119,10 @@ class Step(Spec):
     """A unit of work with one parent. `run` writes files into `work.draft` and facts into `work.result`."""
 
     KIND: ClassVar[str]
-    EXCLUSIVE: ClassVar[bool] = False  # timed work: nothing else of ours may run beside it
+
+    @classmethod
+    def key_name(cls) -> str:
+        return f"step {cls.KIND}"
 
     def run(self, work: Work) -> None:
         raise NotImplementedError(f"{type(self).__name__} does no work")
@@ -116,15 +148,20 @@ class Node:
     parent: Node | None = None
     needs: tuple[Node, ...] = ()  # further steps that must be stored first
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """sha256 over class path, VERSION, every field and the parent's key (40 hex digits kept)."""
+        """sha256 over KIND, VERSION, every field, code that is not ours, and the parent's key (40 hex digits kept)."""
         content = {
             "step": self.step.fingerprint_fields(),
             "parent": self.parent.key if self.parent else None,
             "needs": [node.key for node in self.needs],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:40]
+
+    @cached_property
+    def code(self) -> dict[str, sources.Stamp]:
+        """The hashes of our modules that the step's classes import, to be stored beside its result."""
+        return sources.stamps(sorted({kind.__module__ for kind in self.step.classes()}))
 
     def ancestors(self) -> tuple[Node, ...]:
         """Return the steps before this one, nearest first."""
@@ -147,9 +184,22 @@ class Method(Spec):
     FILE: ClassVar[str] = ""  # the field that what follows a colon fills, as in `external:my-method.yaml`
 
     @classmethod
+    def key_name(cls) -> str:
+        return f"method {cls.NAME}"
+
+    @classmethod
+    def key_source(cls) -> dict[str, str]:
+        return {"source": sources.of_kind(cls)}
+
+    @classmethod
     def open_budget(cls, fields: dict[str, Any]) -> bool:
         """Tell whether the run's `budgets` are to be filled in: the method takes one, and none is among `fields`."""
         return "budget" in cls.model_fields and fields.get("budget") is None
+
+    @property
+    def families(self) -> frozenset[str] | None:
+        """Return the decoder families that this method with these fields takes; None for all."""
+        return self.FAMILIES
 
     @property
     def needs(self) -> frozenset[str]:
@@ -160,6 +210,11 @@ class Method(Spec):
     def simulated(self) -> bool:
         """Tell whether zeros stay where they are, so that size, memory and speed are no savings."""
         return not self.STRUCTURED
+
+    @property
+    def emulated(self) -> bool:
+        """Tell whether quantized values are computed in floating point, so that memory and speed are no savings."""
+        return False
 
     def effort(self, tokens: int) -> Cost:
         """Return the work expected of `compress` on that many calibration tokens, for the plan's estimate."""
@@ -185,6 +240,14 @@ class Quantizer(Spec):
 
     NAME: ClassVar[str]
     SHARE: ClassVar[float] = 1.0  # of the bytes that stay, at most; for the plan's estimate
+
+    @classmethod
+    def key_name(cls) -> str:
+        return f"quantizer {cls.NAME}"
+
+    @classmethod
+    def key_source(cls) -> dict[str, str]:
+        return {"source": sources.of_kind(cls)}
 
     def apply(self, source: Path, target: Path) -> PreTrainedModel:
         """Write the quantized model of `source` to `target`, tokenizer included, and return it."""
@@ -220,14 +283,31 @@ class TaskSpec(Spec):
     """One lm-eval task of a suite: where its items are, its shots, and the metric that tables show.
 
     `name` heads its column; a suite that holds one task twice labels it. `task` is what lm-eval calls it.
+    `metrics` is what its definition says of its metrics: it decides how numbers are read, not what a model answers.
     """
 
+    UNKEYED: ClassVar[frozenset[str]] = frozenset({"metrics"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"filter", "joined", "drawn"})
     source: DataSource
     label: str = ""
     metric: str = "acc"
     shots: int = 0
     optional: bool = False
     window: int = 2048  # tokens, for token-level perplexity
+    filter: str = ""  # of lm-eval's filters the one whose answers count; empty: the first
+    drawn: int = 0  # version of how answers are drawn at random; 0: none are
+    joined: int = 1  # version of how rows make the text of a token-level perplexity
+    metrics: tuple[Quantity, ...] = ()
+
+    @property
+    def others(self) -> dict[str, Quantity]:
+        """Return the metrics that the definition tells of, by name."""
+        return {found.key: found for found in self.metrics}
+
+    @property
+    def quantity(self) -> Quantity:
+        """Return the metric that tables show."""
+        return self.others.get(self.metric) or metric(self.metric)
 
     @property
     def name(self) -> str:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+from harness.evaluation import ranks
+from harness.evaluation.distributions import LEVEL, normal, student
 
 Values = NDArray[np.float64]
-LEVEL = 0.95
 KENDALL = 0.437  # variance of atanh(tau) times (n - 4), Fieller, Hartley & Pearson (1957)
 
 
@@ -35,7 +36,7 @@ def mean(values: Sequence[float]) -> Estimate:
     found = np.asarray(values, dtype=float)
     if len(found) < 2:
         return Estimate(float(found.mean()), len(found))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
+    half = float(student((1 + LEVEL) / 2, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
     return Estimate(float(found.mean()), len(found), float(found.mean()) - half, float(found.mean()) + half)
 
 
@@ -56,7 +57,7 @@ def difference(one: Values, other: Values) -> Estimate | None:
     if spread == 0:
         return Estimate(value, n, value, value)
     freedom = spread**2 / sum(part**2 / (len(group) - 1) for part, group in zip(parts, (one, other), strict=True))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * spread**0.5
+    half = student((1 + LEVEL) / 2, freedom) * spread**0.5
     return Estimate(value, n, value - half, value + half)
 
 
@@ -64,14 +65,14 @@ def kendall(one: Values, other: Values) -> Estimate | None:
     """Kendall's tau-b with Fieller's interval; None where it is undefined."""
     if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return None
-    return _fisher(float(stats.kendalltau(one, other).statistic), len(one), KENDALL, 4)
+    return _fisher(ranks.kendall(one, other), len(one), KENDALL, 4)
 
 
 def spearman(one: Values, other: Values) -> Estimate | None:
     """Spearman's rank correlation with the interval of Bonett & Wright (2000); None where it is undefined."""
     if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return None
-    rho = float(stats.spearmanr(one, other).statistic)
+    rho = ranks.spearman(one, other)
     return _fisher(rho, len(one), 1 + rho**2 / 2, 3)
 
 
@@ -79,7 +80,7 @@ def _fisher(value: float, n: int, variance: float, lost: int) -> Estimate:
     """The interval by atanh, whose variance is variance / (n - lost)."""
     if n <= lost or abs(value) >= 1:
         return Estimate(value, n)
-    half = float(stats.norm.ppf((1 + LEVEL) / 2)) * (variance / (n - lost)) ** 0.5
+    half = normal((1 + LEVEL) / 2) * (variance / (n - lost)) ** 0.5
     return Estimate(value, n, float(np.tanh(np.arctanh(value) - half)), float(np.tanh(np.arctanh(value) + half)))
 
 

@@ -25,6 +25,11 @@ def decimal(value: float | None) -> str:
     return MISSING if value is None else f"{value:.2f}"
 
 
+def significant(value: float | None) -> str:
+    """0.01234, 12.34, −3: four significant digits with a true minus, for numbers in a unit of their own."""
+    return MISSING if value is None else f"{value:.4g}".replace("-", "−")
+
+
 def percent(value: float | None) -> str:
     """61.2 for 0.612."""
     return MISSING if value is None else f"{100 * value:.1f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 
 
@@ -13,7 +14,12 @@ def pipes(head: Sequence[str], rows: Sequence[Sequence[str]], *, text: Collectio
 
 
 def escaped(text: str) -> str:
-    """The text with everything Markdown or HTML would interpret made literal."""
-    for letter, safe in (("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("*", "\\*"), ("_", "\\_")):
-        text = text.replace(letter, safe)
-    return text.replace("[", "\\[").replace("`", "\\`")
+    """The text with everything Markdown or HTML would interpret made literal; one line, as a cell or a paragraph needs it."""
+    words = BEGINS.sub(r"\1\\\2", " ".join(text.replace("\\", "\\\\").split()))
+    for letter, safe in (("&", "&amp;"), ("<", "&lt;"), *((letter, f"\\{letter}") for letter in "|*_[`~$")):
+        words = words.replace(letter, safe)
+    return words
+
+
+# what makes a heading, a quotation, a list or a rule of a paragraph that begins with it
+BEGINS = re.compile(r"^(\d*)([#>+=-](?=\s|[#>+=-]|$)|(?<=\d)[.)](?=\s|$))")

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from harness.words.reasons import one_line
+
 Row = dict[str, Any]
 Facts = dict[str, Any]
 
@@ -31,9 +33,9 @@ def failure(row: Row) -> str:
     return one_line(f"{row.get('status')}: {row.get('reason') or 'no reason recorded'}")
 
 
-def one_line(text: object) -> str:
-    """The text without line breaks, control characters and repeated blanks."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
+def saves_nothing(row: Row) -> bool:
+    """True where size, memory and speed are no savings: zeros stored densely, or quantized values computed in floating point."""
+    return bool(row.get("simulated") or row.get("emulated"))
 
 
 def unquantized(row: Row) -> bool:

@@ -46,19 +46,15 @@ def tiny_folder(tiny, tmp_path: Path) -> Path:
     return folder
 
 
-def needed_data() -> Path:
-    """Return the folder of real benchmark items; skip elsewhere, never in CI."""
+@pytest.fixture
+def data_dir() -> Path:
+    """The folder of real benchmark items; skips elsewhere, never in CI."""
     folder = os.environ.get("HARNESS_DATA_DIR")
     if folder:
         return Path(folder)
     if os.environ.get("CI"):
         pytest.fail("CI must set HARNESS_DATA_DIR")
     pytest.skip("needs the benchmark items: set HARNESS_DATA_DIR to a mirror")
-
-
-@pytest.fixture
-def data_dir() -> Path:
-    return needed_data()
 
 
 @pytest.fixture(scope="session")

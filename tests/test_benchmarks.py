@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from harness.doctor.flops import counting, floor_flops
 from harness.evaluation.batches import pack
-from harness.evaluation.flops import counting, floor_flops
 from harness.evaluation.scorer import score
 from harness.evaluation.trie import Request, floor
 from harness.nas.population import layer_runs, score_population, visits

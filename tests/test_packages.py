@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from harness import doctor
+from harness.doctor import checks as doctor
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -35,7 +38,7 @@ def test_every_package_folder_is_listed():
 
 def test_doctor_finds_everything_in_order_and_names_damage(tmp_path, capsys):
     from harness.cli import main
-    from harness.store import Store
+    from harness.storage.store import Store
 
     store = Store(tmp_path / "store")
     store.prepare()
@@ -51,7 +54,33 @@ def test_doctor_finds_everything_in_order_and_names_damage(tmp_path, capsys):
 @pytest.mark.parametrize("verb", ["methods", "ls"])
 def test_listing_verbs_work(verb, tmp_path, capsys, monkeypatch):
     from harness.cli import main
+    from harness.storage.store import Store
 
     monkeypatch.chdir(tmp_path)
+    Store(tmp_path / "harness-store").prepare()
     assert main([verb]) == 0
     assert capsys.readouterr().out
+
+
+def test_pyproject_names_ranges_and_constraints_pins_within_them():
+    """A machine with a CUDA build of torch can install us; the exact set that was tested is in constraints.txt."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [
+        *project["dependencies"],
+        *(each for extra in project["optional-dependencies"].values() for each in extra),
+    ]
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    pinned = {canonicalize_name(name): version for name, version in pins.items()}
+    for text in wanted:
+        requirement = Requirement(text)
+        assert not any(part.operator in ("==", "===") for part in requirement.specifier), text
+        version = pinned.get(canonicalize_name(requirement.name))
+        assert version is None or version in requirement.specifier, f"{text}, but constraints.txt has {version}"
+
+
+def test_the_versions_of_python_that_are_claimed_are_those_that_ci_resolves():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    claimed = [each.rsplit(" ", 1)[1] for each in project["classifiers"] if "Python :: 3." in each]
+    assert project["requires-python"] == f">={claimed[0]}"
+    script = (ROOT / ".ci" / "run").read_text()
+    assert f"for version in {' '.join(claimed)}; do" in script

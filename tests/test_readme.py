@@ -9,8 +9,8 @@ import torch
 
 from harness import config, registry
 from harness.data.calibration import Calibration
+from harness.models.anatomy import parameter_count
 from harness.models.random_llama import build
-from harness.pruning.anatomy import parameter_count
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 

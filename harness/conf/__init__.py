@@ -1,1 +1,1 @@
-"""Default configuration and profiles, composed by Hydra."""
+"""Default configuration and profiles, each profile over config.yaml."""

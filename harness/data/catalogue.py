@@ -61,6 +61,7 @@ HUB_TEXT = {  # repository, configuration, split, column of running text
     "wikitext2": ("Salesforce/wikitext", "wikitext-2-raw-v1", "train", "text"),
     "alpaca": ("yahma/alpaca-cleaned", None, "train", ""),
 }
+JOINED = {"wikitext2_token": 2}  # how rows make one text, counted up where that changed: 2 as in pruning papers' code
 TEXT = {
     "alpaca": "alpaca/train.jsonl.gz",
     "wikitext2": "wikitext2_paragraphs/train.jsonl.gz",

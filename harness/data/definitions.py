@@ -11,8 +11,11 @@ from typing import Any
 import yaml
 
 from harness.data.catalogue import definitions_folder, layout
-from harness.data.places import local_files
+from harness.data.mirror import local_files
+from harness.quantities import Better, Quantity, metric
 from harness.spec import DataSource
+from harness.storage.sources import beside
+from harness.words import yaml_text
 
 FUNCTION = "!function "
 SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
@@ -71,16 +74,61 @@ class Definition:
     def shots(self) -> int:
         return int(self.keys.get("num_fewshot") or 0)
 
+    @property
+    def drawn(self) -> bool:
+        """Whether answers are drawn at random, so that each repeat is another one."""
+        return self.output_type == "generate_until" and draws(self.keys.get("generation_kwargs") or {})
+
+    @property
+    def filters(self) -> list[str]:
+        """The names of its filters, each of which makes an answer of its own out of what the model said."""
+        return [str(entry.get("name")) for entry in self.keys.get("filter_list") or []]
+
+    def quantities(self, *, bounded: bool | None = None) -> dict[str, Quantity]:
+        """Return what the definition says of each metric; `bounded` is what a suite's author says of the share of its items."""
+        said = {self.named(entry): entry.get("higher_is_better") for entry in self.listed()}
+        ways: dict[Any, Better | None] = {True: "higher", False: "lower"}
+        return {
+            name: metric(name, ways.get(said.get(name)), aggregation=aggregation, bounded=bounded)
+            for name, aggregation in self.metrics().items()
+        }
+
+    def named(self, entry: dict[str, Any]) -> str:
+        """Return what lm-eval calls a metric: a function of the task's own by the function's name."""
+        name = str(entry["metric"])
+        return name.rpartition(".")[2] if name.startswith(FUNCTION) else name
+
+    def listed(self) -> list[dict[str, Any]]:
+        return self.keys.get("metric_list") or [{"metric": name} for name in DEFAULT_METRICS[self.output_type]]
+
     def metrics(self) -> dict[str, str]:
         """Return each metric's aggregation, in the definition's order; functions of the task's own by their name."""
-        listed = self.keys.get("metric_list") or [{"metric": name} for name in DEFAULT_METRICS[self.output_type]]
         found = {}
-        for entry in listed:
-            name = str(entry["metric"])
+        for entry in self.listed():
+            name = self.named(entry)
             found[name] = str(entry.get("aggregation") or DEFAULT_AGGREGATION.get(name, f"that of {name}"))
         if self.output_type == "multiple_choice" and not self.keys.get("process_results"):
             found = {**found, **{name: "mean" for name in DEFAULT_METRICS["multiple_choice"] if name not in found}}
         return found
+
+
+def draws(options: dict[str, Any]) -> bool:
+    """Tell whether generation with these options draws its answers: as lm-eval reads them."""
+    asked = options.get("do_sample")
+    return float(options.get("temperature") or 0) > 0 if asked is None else bool(asked)
+
+
+def means_parts_alike(name: str, metric: str) -> bool:
+    """Tell whether lm-eval's mean of a group it knows counts every task alike, or by a function of its own."""
+    entry = manager().task_index.get(name)
+    if entry is None or entry.kind.name != "GROUP":
+        return False
+    listed = entry.cfg.get("aggregate_metric_list") or []
+    return any(
+        each.get("metric") == metric
+        and not (each.get("weight_by_size", True) and each.get("aggregation", "mean") == "mean")
+        for each in ([listed] if isinstance(listed, dict) else listed)
+    )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -102,11 +150,67 @@ def sources_of(path: Path) -> Iterator[Path]:
     keys = _parsed(path)
     yield path
     for name in _functions(keys):
-        beside = path.parent / f"{name.rpartition('.')[0].replace('.', '/')}.py"
-        if beside.is_file():
-            yield beside
+        if (file := _file_of(name, path.parent)).is_file():
+            yield from beside(file)
     for included in included_files(path, keys):
         yield from sources_of(included)
+
+
+def check_includes(path: Path, above: tuple[Path, ...] = ()) -> None:
+    """Raise ValueError where a definition includes itself, be it by way of another."""
+    place = path.resolve()
+    if place in above:
+        raise ValueError(f"{path}: it includes itself, by way of {', '.join(file.name for file in above)}")
+    for included in included_files(path, _parsed(path)):
+        check_includes(included, (*above, place))
+
+
+def check_kinds(path: Path, keys: dict[str, Any]) -> None:
+    """Raise ValueError where a key of a definition holds another kind of value than lm-eval and we read from it."""
+    for key in ("dataset_kwargs", "generation_kwargs"):
+        if not isinstance(keys.get(key) or {}, dict):
+            raise ValueError(f"{path}: {key} must be a mapping, not {keys[key]!r}")
+    for key, needed in (("metric_list", "metric"), ("filter_list", "name")):
+        listed = keys.get(key) or []
+        if not isinstance(listed, list) or not all(isinstance(each, dict) and needed in each for each in listed):
+            raise ValueError(f"{path}: {key} must be a list of mappings with {needed} in each, not {listed!r}")
+    files = (keys.get("dataset_kwargs") or {}).get("data_files")
+    if files is not None and not _names(files):
+        raise ValueError(f"{path}: data_files must be a file, a list of files, or either for each split, not {files!r}")
+    shots = keys.get("num_fewshot")
+    if shots is not None and (type(shots) is not int or shots < 0):
+        raise ValueError(f"{path}: num_fewshot must be a whole number from 0 on, not {shots!r}")
+
+
+def _names(files: Any) -> bool:
+    parts = list(files.values()) if isinstance(files, dict) else files if isinstance(files, list) else None
+    return isinstance(files, str) if parts is None else bool(parts) and all(map(_names, parts))
+
+
+def check_code(path: Path) -> None:
+    """Raise ValueError where a definition runs code from elsewhere than lm-eval's tasks and the definition's own folder.
+
+    Whoever names a suite file trusts the Python beside it; a definition that is included, or a module by name, may lie anywhere.
+    """
+    trusted = (path.parent.resolve(), definitions_folder().resolve())
+    for file in _definitions_of(path):
+        for name in _functions(_parsed(file)):
+            place = _file_of(name, file.parent).resolve()
+            if not place.is_file() or not any(place.is_relative_to(folder) for folder in trusted):
+                raise ValueError(
+                    f"{file}: !function {name} is in no Python file of lm-eval's tasks or of {path.parent}, and is not run; put "
+                    "the function into a file beside the suite"
+                )
+
+
+def _definitions_of(path: Path) -> Iterator[Path]:
+    yield path
+    for included in included_files(path, _parsed(path)):
+        yield from _definitions_of(included)
+
+
+def _file_of(function: str, folder: Path) -> Path:
+    return folder / f"{function.rpartition('.')[0].replace('.', '/')}.py"
 
 
 def _functions(value: Any) -> Iterator[str]:
@@ -124,10 +228,8 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 @cache
 def _parsed_at(path: Path, changed: int) -> dict[str, Any]:
-    try:
-        keys = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"task definition {path}: no YAML: {' '.join(str(error).split())}") from None
+    theirs = path.resolve().is_relative_to(definitions_folder().resolve())
+    keys = yaml_text.read(path, "task definition", _Loader if theirs else _OnceLoader)
     if not isinstance(keys, dict):
         raise ValueError(f"task definition {path} does not hold the keys of a task")
     return keys
@@ -137,7 +239,12 @@ class _Loader(yaml.SafeLoader):
     """Reads task definitions without running the functions that they name."""
 
 
-_Loader.add_multi_constructor("!", lambda loader, suffix, node: f"!{suffix} {node.value}")
+class _OnceLoader(yaml_text.OnceLoader):
+    """The same for a suite's author: no key twice."""
+
+
+for _loader in (_Loader, _OnceLoader):
+    _loader.add_multi_constructor("!", lambda loader, suffix, node: f"!{suffix} {node.value}")
 
 
 def overrides(source: DataSource, part: str) -> dict[str, Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
+import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +17,10 @@ from typing import Any
 from harness.data import hub, text
 from harness.data.catalogue import HUB_TEXT, TASKS, TEXT, layout
 from harness.data.definitions import definitions
-from harness.data.places import count_rows, expected, nearest
+from harness.data.mirror import count_rows, expected
 from harness.data.suites import Suite
 from harness.spec import DataSource
+from harness.words.nearest import nearest
 
 CONFIGURATIONS = {"winogrande/train_l.jsonl.gz": "winogrande_l"}  # lm-eval's own names the largest, winogrande_xl
 
@@ -75,41 +79,55 @@ def export(
             yield file, file.found(target), "is there already"
             continue
         try:
-            _copy(file, origin, target) if origin is not None else _write(target / file.path, hub_rows(file))
+            aside = _copy(file, origin, target) if origin is not None else _write(target / file.path, hub_rows(file))
         except ValueError as error:
             failures += [str(error)] if file.needed else []
             yield file, None, "not to be had" if file.needed else f"left out: {error}"
             continue
         count = file.found(target) or 0
-        yield file, count, f"{file.rows:,} rows expected" if count < file.rows else "written"
+        done = f"{file.rows:,} rows expected" if count < file.rows else "written"
+        yield file, count, f"{done}; what was there lies in {aside.name} beside it" if aside else done
     if failures:
         raise ValueError("\n".join(failures))
 
 
-def _copy(file: MirrorFile, origin: Path, target: Path) -> None:
+def _copy(file: MirrorFile, origin: Path, target: Path) -> Path | None:
     source, goal = origin / file.path, target / file.path
     if not source.is_file():
         raise ValueError(f"{file.name}: data_dir={origin} lacks {file.path}")
     if source.resolve() == goal.resolve():
-        return
+        return None
+    with _replacing(goal) as (draft, aside):
+        shutil.copyfile(source, draft)
+    return aside
+
+
+@contextlib.contextmanager
+def _replacing(goal: Path) -> Iterator[tuple[Path, Path | None]]:
+    """Yield a draft that becomes `goal` once it is whole, and where the file that is there goes before; None for no file."""
     goal.parent.mkdir(parents=True, exist_ok=True)
-    draft = goal.with_name(f"{goal.name}.draft")
-    shutil.copyfile(source, draft)
-    draft.replace(goal)
+    draft = goal.with_name(f".{goal.name}.draft-{os.getpid()}")
+    aside = goal.with_name(f"{goal.name}.before-{time.time_ns()}") if os.path.lexists(goal) else None
+    try:
+        yield draft, aside
+        if aside is not None:
+            goal.rename(aside)
+        draft.rename(goal)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
-def _write(goal: Path, rows: list[dict[str, Any]]) -> None:
-    """Write JSON lines, whole or not at all; the same rows give the same bytes."""
+def _write(goal: Path, rows: list[dict[str, Any]]) -> Path | None:
+    """Write JSON lines, whole or not at all, and return where a file that was there is now; the same rows give the same bytes."""
     content = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode()
     if goal.suffix == ".gz":
         packed = io.BytesIO()
         with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as stream:
             stream.write(content)
         content = packed.getvalue()
-    goal.parent.mkdir(parents=True, exist_ok=True)
-    draft = goal.with_name(f"{goal.name}.draft")
-    draft.write_bytes(content)
-    draft.replace(goal)
+    with _replacing(goal) as (draft, aside):
+        draft.write_bytes(content)
+    return aside
 
 
 def hub_rows(file: MirrorFile) -> list[dict[str, Any]]:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from harness.data import layout
-from harness.data.definitions import OVER_ITEMS, Definition, definitions
-from harness.data.places import absent, nearest, shortfalls
+from harness import quantities
+from harness.data import catalogue, origin, targets
+from harness.data.definitions import OVER_ITEMS, Definition, definitions, means_parts_alike
+from harness.data.mirror import absent, count_rows, local_files, shortfalls
+from harness.quantities import METRICS, Quantity
 from harness.spec import DataSource, TaskSpec
+from harness.words import yaml_text
+from harness.words.home import home
+from harness.words.nearest import nearest
 
+OWN_LOSSES = ("weighted_perplexity", "bits_per_byte")  # aggregations of pairs of a log-likelihood and its units
 TOKEN_METRICS = {"token_perplexity": "weighted_perplexity"}  # of the tasks that are windows of running text
 
 
@@ -23,12 +29,14 @@ class SuiteTask(BaseModel):
     """A task by lm-eval's name. Without `metric`: acc where there is one, else the definition's first."""
 
     model_config = ConfigDict(extra="forbid")
-    task: str
+    task: Annotated[str, Field(pattern=r"^\w[\w.@+:|-]*$")]  # no path: files of that name are written and read
     name: Annotated[str, Field(pattern=r"^[\w.@+-]*$")] = ""  # of its column, when not the task's
     metric: str | None = None
     shots: Annotated[int, Field(ge=0)] | None = None  # None: as the definition says
     optional: bool = False
     window: Annotated[int, Field(gt=1)] | None = None  # tokens, of tasks that are windows of running text; None: 2048
+    filter: str | None = None  # of several filters of the definition the one whose answers count; None: the first
+    share: bool | None = None  # the metric's items lie in [0, 1]; None: as lm-eval's own metrics do
 
 
 class Suite(BaseModel):
@@ -37,7 +45,7 @@ class Suite(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: str
     tasks: Annotated[list[SuiteTask], Field(min_length=1)]
-    search: list[str] = []  # tasks whose training items a search scores, when not those of `tasks`
+    search: list[Annotated[str, Field(pattern=r"^\w[\w.@+:|-]*$")]] = []  # whose training items a search scores
     calibration: str = "wikitext2"
     training: str = "alpaca"
     _beside: Path | None = PrivateAttr(default=None)  # folder of a user's file, where own definitions lie
@@ -60,22 +68,16 @@ def known() -> list[str]:
 
 def read(name: str) -> Suite:
     """Return the suite shipped as `name`, or in the file that `name` points to; ValueError says what is wrong."""
-    path = (
-        Path(name).expanduser()
-        if name.endswith((".yaml", ".yml"))
-        else Path(str(resources.files("suites") / f"{name}.yaml"))
-    )
+    path = home(name) if name.endswith((".yaml", ".yml")) else Path(str(resources.files("suites") / f"{name}.yaml"))
     if not path.is_file():
         if name.endswith((".yaml", ".yml")):
             raise ValueError(f"suite={name}: no such file")
         raise ValueError(f"suite={name} is unknown; {nearest(name, known())}")
     try:
-        suite = Suite.model_validate(yaml.safe_load(path.read_text()))
+        suite = Suite.model_validate(yaml_text.read(path, "suite file"))
     except ValidationError as error:
         lines = [f"suite file {path}: {_finding(item)}" for item in error.errors()]
         raise ValueError("\n".join(lines)) from None
-    except yaml.YAMLError as error:
-        raise ValueError(f"suite file {path}: no YAML: {' '.join(str(error).split())}") from None
     suite._beside = path.resolve().parent if name.endswith((".yaml", ".yml")) else None
     return suite
 
@@ -97,7 +99,7 @@ def sources(
     """
     report: list[TaskSpec] = []
     errors: list[str] = []
-    find = cache(partial(layout.source, data_dir=data_dir, beside=suite._beside))
+    find = cache(partial(origin.source, data_dir=data_dir, beside=suite._beside))
     for task in suite.tasks:
         try:
             found = find(task.task)
@@ -126,6 +128,8 @@ def _spec(task: SuiteTask, found: DataSource, notices: list[str]) -> TaskSpec:
     leaves = list(definitions(found).values())
     first = leaves[0] if leaves else Definition({"task": task.task})
     metric = _metric(task, first.metrics() if leaves else TOKEN_METRICS)
+    chosen = _filter(task, leaves, notices)
+    metrics = _quantities(task, metric, leaves, notices)
     if task.window and metric not in TOKEN_METRICS:
         raise ValueError(f"{task.task}: window={task.window} is for tasks of running text ({', '.join(TOKEN_METRICS)})")
     shots = first.shots if task.shots is None else task.shots
@@ -138,16 +142,98 @@ def _spec(task: SuiteTask, found: DataSource, notices: list[str]) -> TaskSpec:
         raise ValueError(
             f"{task.task}: shots={shots} needs examples that are not reported, and no split holds any{lacking}"
         )
+    if shots and found.folder and (fewest := _fewest_examples(found)) is not None and fewest < shots:
+        raise ValueError(f"{task.task}: shots={shots}, but data_dir={found.folder} has {fewest} examples to show")
     if shots and first.examples == first.evaluated:
-        notices.append(f"{task.task}: its examples come from the split that is reported, as lm-eval defines it")
+        alone = (
+            first.keys.get("test_split") != first.examples
+        )  # lm-eval takes an item out of its examples there, only there
+        own = ", and an item may be among its own: read its score as an upper bound" if alone else ""
+        notices.append(f"{task.task}: its examples come from the split that is reported, as lm-eval defines it{own}")
     window = {"window": task.window} if task.window else {}
-    return TaskSpec(source=found, label=task.name, metric=metric, shots=shots, optional=task.optional, **window)
+    spec = TaskSpec(
+        source=found,
+        label=task.name,
+        metric=metric,
+        shots=shots,
+        optional=task.optional,
+        filter=chosen,
+        metrics=metrics,
+        drawn=int(any(leaf.drawn for leaf in leaves)),
+        joined=catalogue.JOINED.get(task.task, 1),
+        **window,
+    )
+    if found.definition is not None:
+        targets.check(spec)
+    return spec
+
+
+def _fewest_examples(found: DataSource) -> int | None:
+    """Return the rows of a mirror's file that examples are drawn from, of the subject that has the fewest; None for no file."""
+    assert found.folder is not None
+    files, counts = local_files(found.name, Path(found.folder)), []
+    for part, each in definitions(found).items():
+        leaf = catalogue.layout(part)
+        if each.examples in files:
+            counts.append(count_rows(files[each.examples], leaf.subject if leaf else None))
+    return min(counts, default=None)
+
+
+def _quantities(task: SuiteTask, metric: str, leaves: list[Definition], notices: list[str]) -> tuple[Quantity, ...]:
+    """Return what the definitions say of the metrics; ValueError where nobody says which way the headline is better."""
+    if not leaves:
+        return (quantities.metric(metric),)
+    found = leaves[0].quantities()
+    found[metric] = leaves[0].quantities(bounded=task.share)[metric]
+    headline = found[metric]
+    if not headline.better:
+        raise ValueError(
+            f"{task.task}: its definition does not say whether more {metric} is better; give it higher_is_better"
+        )
+    unlike = [other for other in leaves if other.quantities(bounded=task.share).get(metric) != headline]
+    if unlike:
+        raise ValueError(
+            f"{task.task}: its tasks define {metric} differently ({unlike[0].keys.get('task')} is unlike the first); "
+            "name them in the suite one by one"
+        )
+    if len(leaves) > 1 and catalogue.layout(task.task) is None and means_parts_alike(task.task, metric):
+        raise ValueError(
+            f"{task.task}: lm-eval's mean of {metric} counts its tasks alike or in a way of its own, and items of different "
+            "tasks would weigh differently; name its tasks in the suite one by one"
+        )
+    if task.share and headline.kind != "share":
+        raise ValueError(f"{task.task}: share=true is for means over items, and {metric} is a {headline.kind}")
+    if headline.kind == "mean" and task.share is None:
+        notices.append(
+            f"{task.task}: {metric} is shown as it is and in no average; where its items lie in [0, 1], say share: true"
+        )
+    if len(listed := leaves[0].filters) > 1:
+        found[metric] = replace(headline, through=task.filter or listed[0])
+    return tuple(found.values())
+
+
+def _filter(task: SuiteTask, leaves: list[Definition], notices: list[str]) -> str:
+    """Return the filter that the suite names, empty for the first; of several a line in `notices` tells it."""
+    listed = leaves[0].filters if leaves else []
+    if task.filter is not None:
+        if task.filter not in listed:
+            named = ", ".join(listed) or "none"
+            raise ValueError(f"{task.task}: filter {task.filter} is none of its filters ({named})")
+        return task.filter
+    if len(listed) > 1:
+        notices.append(f"{task.task}: of its filters ({', '.join(listed)}) the first is scored; choose with filter:")
+    return ""
 
 
 def _metric(task: SuiteTask, metrics: dict[str, str]) -> str:
     metric = task.metric or ("acc" if "acc" in metrics else next(iter(metrics)))
     if metric not in metrics:
         raise ValueError(f"{task.task}: metric {metric} is none of its metrics ({', '.join(metrics)})")
+    if metrics[metric] in OWN_LOSSES and metric not in METRICS:
+        raise ValueError(
+            f"{task.task}: metric {metric} is aggregated by {metrics[metric]}, whose pairs are kept of lm-eval's own "
+            "metrics alone; return one number an item and aggregate by perplexity or mean"
+        )
     if metrics[metric] not in OVER_ITEMS:
         raise ValueError(
             f"{task.task}: metric {metric} is aggregated by {metrics[metric].removeprefix('!function ')}, which is no mean "
@@ -158,6 +244,6 @@ def _metric(task: SuiteTask, metrics: dict[str, str]) -> str:
 
 def text_source(name: str, data_dir: Path | None) -> DataSource:
     """Return calibration or training text by name."""
-    if name not in layout.TEXT:
-        raise ValueError(f"text {name} is unknown; {nearest(name, list(layout.TEXT))}")
-    return layout.source(name, data_dir)
+    if name not in catalogue.TEXT:
+        raise ValueError(f"text {name} is unknown; {nearest(name, list(catalogue.TEXT))}")
+    return origin.source(name, data_dir)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.data import templates
 from harness.data.catalogue import layout
 from harness.data.definitions import Definition, definitions, manager, overrides, parts, read_yaml
-from harness.data.places import read_jsonl
+from harness.data.mirror import read_jsonl
 from harness.spec import DataSource, TaskSpec
 
 Split = Literal["report", "search"]
@@ -23,6 +23,7 @@ def load(specs: tuple[TaskSpec, ...], folder: Path, split: Split = "report") -> 
     A plain task has one part, called as the task is; a group has its tasks as parts. What the table of tasks does not
     hold loads by lm-eval's own name.
     """
+    templates.sandbox()
     if all(spec.source.folder is not None for spec in specs):
         os.environ["HF_DATASETS_OFFLINE"] = "1"  # local files only: no time lost asking a hub
     loaded = {spec.name: _load(spec, folder / split / spec.name, split) for spec in specs}
@@ -66,7 +67,7 @@ def _searched(keys: Definition) -> dict[str, Any]:
 
 def _by_subject(source: DataSource) -> dict[tuple[str, str], list[Any]]:
     """Return the rows of shared files by split and subject; empty where a task has files of its own."""
-    from harness.data.places import local_files
+    from harness.data.mirror import local_files
 
     if source.folder is None or not any(known.subject for part in parts(source) if (known := layout(part))):
         return {}
@@ -126,12 +127,5 @@ def query(task: Any, document: dict[str, Any]) -> str:
 
 
 def _rendered(written: str, document: dict[str, Any]) -> str:
-    """Return a field, or a template filled in. lm-eval compiles the template anew for every item: a millisecond each."""
-    return str(document[written]) if written in document else _template(written).render(**document)
-
-
-@cache
-def _template(written: str) -> Any:
-    from lm_eval.utils import env
-
-    return env.from_string(written)
+    """Return a field, or a template filled in."""
+    return str(document[written]) if written in document else templates.template(written).render(**document)

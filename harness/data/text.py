@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.catalogue import HUB_TEXT
+from harness.data.mirror import local_files, read_jsonl
 from harness.data.overlap import apart
-from harness.data.places import local_files, read_jsonl
 from harness.spec import DataSource
 
 
@@ -43,5 +43,27 @@ def documents(source: DataSource) -> list[str]:
     found = rows(source)
     if found and "instruction" in found[0]:
         return [prompt(row) + response(row) for row in found]
-    name = next(key for key in ("text", "page", "sentence") if key in found[0])
+    name = column(found[0])
     return [row[name] for row in found]
+
+
+def column(row: dict[str, Any]) -> str:
+    """Return which field of a row is running text."""
+    return next(key for key in ("text", "page", "sentence") if key in row)
+
+
+def running_text(source: DataSource) -> str:
+    """Return the whole text that token-level perplexity is of, its rows joined by an empty line as pruning papers' code does.
+
+    SparseGPT, Wanda, SliceGPT and FLAP read WikiText-2 as rows, a line each with its own end, blank ones empty, of which
+    pages are made; PTB's sentences are joined alike by SliceGPT, by a space in SparseGPT's code.
+    """
+    found = all_rows(source)
+    name = column(found[0])
+    return "\n\n".join(lines([row[name] for row in found]) if name == "page" else [row[name] for row in found])
+
+
+def lines(pages: list[str]) -> list[str]:
+    """Return the rows of the raw file that document-level pages were cut from, between lines, at every heading."""
+    text = " \n" + "\n".join(pages)  # the blank line ahead of the first heading belongs to no page
+    return [f"{line}\n" if line.strip() else "" for line in text.removesuffix("\n").split("\n")]

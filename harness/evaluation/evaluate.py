@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
@@ -12,16 +11,18 @@ from harness.spec import Cost, Step, TaskSpec, Work
 
 TOKENS_PER_ITEM = 90  # of a multiple-choice item, shared prefixes once, for the estimate
 TOKENS_PER_PAGE = 4500
+PAGES = ("token_perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte")  # metrics of running text
 
 
 class Evaluate(Step):
     """Score `tasks` on their report split, the first `limit` items each (of a group: each of its tasks), as lm-eval orders them.
 
-    Answers are kept in scratch batch by batch, so a killed evaluation goes on at the item where it stopped.
+    Answers are kept in scratch batch by batch, so a killed evaluation goes on at the item where it stopped. The packed scorer
+    proves itself on the model first; where it cannot, lm-eval's own scores instead, and the result says so and why.
     """
 
     KIND = "evaluate"
-    VERSION = 2
+    VERSION = 3  # 3: families that the packed scorer computes wrongly are scored by lm-eval's
     UNKEYED: ClassVar[frozenset[str]] = frozenset({"batch_tokens"})
     tasks: tuple[TaskSpec, ...]
     limit: int | None = None
@@ -34,7 +35,7 @@ class Evaluate(Step):
         tokens = 0
         for spec in self.tasks:
             items = min(spec.source.rows, (self.limit or spec.source.rows) * len(parts(spec.source)))
-            tokens += items * (TOKENS_PER_PAGE if spec.metric.endswith("perplexity") else TOKENS_PER_ITEM)
+            tokens += items * (TOKENS_PER_PAGE if spec.metric in PAGES else TOKENS_PER_ITEM)
         return Cost(forward_tokens=tokens, seconds=6)
 
     def run(self, work: Work) -> None:
@@ -47,24 +48,32 @@ class Evaluate(Step):
         source = work.checkpoint()
         model, tokenizer = checkpoint.load(source, work.device), checkpoint.load_tokenizer(source)
         journal = Journal(work.scratch / "answers.jsonl")
-        scorer = _scorer(self.scorer, model, tokenizer, self.batch_tokens, journal)
+        used, proof = proven(self.scorer, model)
+        scorer = _scorer(used, model, tokenizer, self.batch_tokens, journal)
         loaded = tasks.load(tuple(spec for spec in self.tasks if not token_level(spec)), work.scratch)
-        results = {}
+        tables, results, cuts = [], {}, {}
         for done, spec in enumerate(self.tasks):
-            kept = work.scratch / f"{spec.name}.parquet"
-            if not kept.is_file():
-                with progress.within(done / len(self.tasks), (done + 1) / len(self.tasks), spec.name):
-                    rows = (
-                        _windows(spec, model, tokenizer, journal, limit=self.limit, batch_tokens=self.batch_tokens)
-                        if token_level(spec)
-                        else lm_eval_rows(spec.name, loaded[spec.name], scorer, self.limit)
-                    )
-                _write(kept, pa.Table.from_pylist(rows, schema=SCHEMA))
-            results[spec.name] = scores(pq.read_table(kept).to_pylist(), spec.metric)
+            before = scorer.cut_requests
+            with progress.within(done / len(self.tasks), (done + 1) / len(self.tasks), spec.name):
+                rows = (
+                    _windows(spec, tokenizer, scorer, self.limit)
+                    if token_level(spec)
+                    else lm_eval_rows(spec.name, loaded[spec.name], scorer, self.limit, spec.filter)
+                )
+            tables.append(pa.Table.from_pylist(rows, schema=SCHEMA))
+            cuts[spec.name] = scorer.cut_requests - before
+            results[spec.name] = scores(tables[-1].to_pylist(), spec.quantity, spec.others)
         progress.report(1.0)
-        everything = pa.concat_tables([pq.read_table(work.scratch / f"{spec.name}.parquet") for spec in self.tasks])
-        pq.write_table(everything, work.draft / "items.parquet")
-        work.result |= {"tasks": results}
+        pq.write_table(pa.concat_tables(tables), work.draft / "items.parquet")
+        work.result |= {
+            "tasks": results,
+            "scorer": {"asked": self.scorer, "used": used, **proof},
+            "reads": scorer.max_length,  # tokens, the longest request
+            "cut": {name: count for name, count in cuts.items() if count},  # requests that were longer
+            "windows": {
+                spec.name: spec.window for spec in self.tasks if token_level(spec) and spec.window > scorer.max_length
+            },
+        }
 
 
 def token_level(spec: TaskSpec) -> bool:
@@ -79,37 +88,39 @@ def _scorer(name: str, model: Any, tokenizer: Any, batch_tokens: int, journal: A
     return TreeLM(model, tokenizer, batch_tokens=batch_tokens, journal=journal)
 
 
-def lm_eval_rows(name: str, parts: dict[str, Any], scorer: Any, limit: int | None) -> list[dict[str, Any]]:
-    """Return the rows of a task (or of the tasks of a group) that lm-eval asks and judges and `scorer` answers."""
+def lm_eval_rows(
+    name: str, parts: dict[str, Any], scorer: Any, limit: int | None, wanted: str = ""
+) -> list[dict[str, Any]]:
+    """Return the rows of a task (or of the tasks of a group) that lm-eval asks, filters and judges and `scorer` answers."""
     from lm_eval.evaluator import evaluate
 
     from harness.evaluation.samples import rows
 
     found = evaluate(scorer, {"tasks": parts}, limit=limit, bootstrap_iters=0, log_samples=True)
-    return rows(name, parts, found["samples"])
+    return rows(name, parts, found["samples"], wanted)
 
 
-def _windows(
-    spec: TaskSpec, model: Any, tokenizer: Any, journal: Any, *, limit: int | None, batch_tokens: int
-) -> list[dict[str, Any]]:
-    from harness.data.text import documents
+def proven(asked: str, model: Any) -> tuple[str, dict[str, Any]]:
+    """Return the scorer to use, lm-eval's own where the packed one does not agree with the model, and the proof's figures."""
+    from dataclasses import asdict
+
+    from harness.evaluation.proof import prove
+
+    if asked != "tree":
+        return asked, {}
+    found = prove(model)
+    return ("tree" if found.holds else "hflm"), asdict(found)
+
+
+def _windows(spec: TaskSpec, tokenizer: Any, scorer: Any, limit: int | None) -> list[dict[str, Any]]:
+    from harness.data.text import running_text
     from harness.evaluation.items import digest, loss_item
-    from harness.evaluation.journal import request_key
-    from harness.evaluation.lm import answer
     from harness.evaluation.perplexity import windows
 
-    length = min(spec.window, model.config.max_position_embeddings)
-    requests = windows(documents(spec.source), tokenizer, length)[:limit]
-    keys = [request_key(request.context, request.continuation) for request in requests]
-    new = {key: request for key, request in zip(keys, requests, strict=True) if key not in journal}
-    answer(model, new, journal, batch_tokens=batch_tokens)
+    length = min(spec.window, scorer.max_length)
+    requests = windows(running_text(spec.source), tokenizer, length)[:limit]
+    answers = scorer.answers(requests)
     return [
-        loss_item(spec.name, index, digest(request.inputs), -journal[key][0], float(len(request.continuation)))
-        for index, (key, request) in enumerate(zip(keys, requests, strict=True))
+        loss_item(spec.name, index, digest(request.inputs), -answers[index][0], float(len(request.continuation)))
+        for index, request in enumerate(requests)
     ]
-
-
-def _write(path: Path, table: pa.Table) -> None:
-    draft = path.with_suffix(".draft")
-    pq.write_table(table, draft)
-    draft.replace(path)

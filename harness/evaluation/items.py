@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
+from harness.quantities import METRICS, Quantity, metric
 
 SCHEMA = pa.schema(
     {
@@ -82,29 +85,34 @@ def loss_item(task: str, index: int, item: str, loss: float, units: float, **mor
     return EMPTY | base | {"loss": loss, "units": units} | more
 
 
-def is_loss(metric: str) -> bool:
-    """Tell whether a smaller value is better; such metrics stay out of accuracy averages."""
-    return metric.endswith("perplexity") or metric == "bits_per_byte"
-
-
-def value(row: dict[str, Any], metric: str) -> float:
-    """Return one item's share in `metric`: 0 or 1 for accuracies, nats for losses; KeyError where the row has no such metric.
+def value(row: dict[str, Any], quantity: Quantity) -> float:
+    """Return one item's share in a metric: 0 or 1 for accuracies, nats for losses; NaN where the row has no such metric.
 
     truthfulqa_mc2's acc is the probability mass on true choices (Lin et al., arXiv 2109.07958); of a task that
     scores one given answer (lambada), acc says whether greedy decoding gives it.
     """
-    if is_loss(metric):
-        return float(row["loss"])
+    metric = quantity.key
+    judged = {pair["name"]: pair["value"] for pair in row.get("metrics") or []}
+    if quantity.lossy:
+        return -float(judged[metric]) if metric in judged else _number(row["loss"])
     if metric == "acc_norm" and row["prediction_norm"] is not None:
         return float(row["prediction_norm"] == row["target"])
     if metric == "acc" and row.get("labels"):
         return _mass(row["loglikelihoods"], row["labels"])
     if metric == "acc" and row["prediction"] is not None:
         return float(row["prediction"] == row["target"])
-    judged = {pair["name"]: pair["value"] for pair in row.get("metrics") or []}
-    if metric == "acc" and metric not in judged and row.get("greedy"):
+    if metric == "acc" and metric not in judged and _one_answer(row):
         return float(row["greedy"][0])
-    return float(judged[metric])
+    return _number(judged.get(metric))
+
+
+def _one_answer(row: dict[str, Any]) -> bool:
+    """Tell whether one given answer was scored, which greedy decoding says or does not."""
+    return len(row.get("greedy") or ()) == 1
+
+
+def _number(found: float | None) -> float:
+    return math.nan if found is None else float(found)
 
 
 def _mass(likelihoods: Sequence[float], labels: Sequence[int]) -> float:
@@ -112,19 +120,20 @@ def _mass(likelihoods: Sequence[float], labels: Sequence[int]) -> float:
     return float(weights[np.array(labels) == 1].sum() / weights.sum())
 
 
-def units(row: dict[str, Any], metric: str) -> float:
-    """Return what the item's loss is divided by: words or tokens, or bytes for the byte metrics; 1 for accuracies."""
-    if not is_loss(metric):
+def units(row: dict[str, Any], quantity: Quantity) -> float:
+    """Return what the item's loss is divided by: words or tokens, or bytes for the byte metrics; 1 for all but losses."""
+    if not quantity.lossy or row["units"] is None:
         return 1.0
-    return float(row["byte_lengths"][0] if metric in ("byte_perplexity", "bits_per_byte") else row["units"])
+    by_bytes = quantity.key in ("byte_perplexity", "bits_per_byte")
+    return float(row["byte_lengths"][0] if by_bytes else row["units"])
 
 
-def aggregate(values: np.ndarray, weights: np.ndarray, metric: str) -> float:
+def aggregate(values: np.ndarray, weights: np.ndarray, quantity: Quantity) -> float:
     """Return the task's metric from its items' values (n,) and units (n,)."""
     mean = float(values.sum() / weights.sum())
-    if metric == "bits_per_byte":
+    if quantity.kind == "bits":
         return mean / LN2
-    return float(np.exp(mean)) if is_loss(metric) else mean
+    return float(np.exp(mean)) if quantity.lossy else mean
 
 
 def present(row: dict[str, Any]) -> list[str]:
@@ -136,27 +145,44 @@ def present(row: dict[str, Any]) -> list[str]:
     )
     if row["prediction"] is not None:
         names += ["acc"] if row.get("labels") else ["acc", "acc_norm"]
-    elif row.get("greedy"):
+    elif _one_answer(row):
         names += ["acc"]
     return names + [pair["name"] for pair in row.get("metrics") or [] if pair["name"] not in names]
 
 
-def scores(rows: list[dict[str, Any]], metric: str) -> dict[str, float]:
-    """Return the metrics of one task, recomputed from its items.
+def having(rows: list[dict[str, Any]], quantity: Quantity) -> list[dict[str, Any]]:
+    """Return the rows that the metric is made of: a task may judge some items only, and its mean is over those."""
+    return [row for row in rows if not math.isnan(value(row, quantity))]
 
-    Of accuracies also the standard errors and `stderr`, that of the headline `metric`, clustered where items share a
-    passage or subject (Miller, arXiv 2411.00640, eq. 4).
+
+def scores(
+    rows: list[dict[str, Any]], headline: Quantity, others: Mapping[str, Quantity] | None = None
+) -> dict[str, float]:
+    """Return the metrics of one task, recomputed from its items; of `others` what its definition says beside the headline.
+
+    Of means also the standard errors and `stderr`, that of the headline, clustered where items share a passage or
+    subject (Miller, arXiv 2411.00640, eq. 4). `n` counts the items that the headline is made of.
     """
-    if is_loss(metric):
-        losses, parts = np.array([(value(row, metric), units(row, metric)) for row in rows]).T
-        found = {metric: aggregate(losses, parts, metric), "n": len(rows)}
-        return found | ({"acc": float(np.mean([value(row, "acc") for row in rows]))} if rows[0].get("greedy") else {})
-    clusters = [row["cluster"] for row in rows]
-    found = {"n": len(rows)}
-    for name in dict.fromkeys([metric, *(name for name in present(rows[0]) if not is_loss(name))]):
-        values = np.array([value(row, name) for row in rows])
-        found |= {name: float(values.mean()), f"{name}_stderr": clustered_stderr(values, clusters)}
-    return found | {"stderr": found[f"{metric}_stderr"]}
+    if not (counted := having(rows, headline)):
+        raise ValueError(f"{rows[0]['task']}: no item has the metric {headline.key}")
+    found: dict[str, float] = {"n": len(counted)}
+    if headline.lossy:
+        losses, parts = np.array([(value(row, headline), units(row, headline)) for row in counted]).T
+        found[headline.key] = aggregate(losses, parts, headline)
+        return found | (
+            {"acc": float(np.mean([value(row, METRICS["acc"]) for row in rows]))} if rows[0].get("greedy") else {}
+        )
+    names = dict.fromkeys([headline.key, *(name for row in rows for name in present(row))])
+    for name in names:
+        kind = headline if name == headline.key else (others or {}).get(name) or metric(name)
+        if kind.lossy or not (some := having(rows, kind)):
+            continue
+        values = np.array([value(row, kind) for row in some])
+        found |= {
+            name: float(values.mean()),
+            f"{name}_stderr": clustered_stderr(values, [row["cluster"] for row in some]),
+        }
+    return found | {"stderr": found[f"{headline.key}_stderr"]}
 
 
 def clustered_stderr(values: np.ndarray, clusters: Sequence[str]) -> float:

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from harness.storage import lines
+
 
 class Journal:
-    """Answers by request. With a path they are read from the file and appended to it; a torn last line is dropped."""
+    """Answers by request. With a path they are read from the file and appended to it."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
-        self.found: dict[str, Any] = {}
-        if path is None or not path.exists():
-            return
-        whole = 0
-        with path.open("rb") as stream:
-            for line in stream:
-                try:
-                    key, answer = json.loads(line)
-                except ValueError:
-                    break
-                self.found[key] = answer
-                whole += len(line)
-        os.truncate(path, whole)
+        self.found: dict[str, Any] = dict(lines.read(path)) if path is not None else {}
 
     def __contains__(self, key: str) -> bool:
         return key in self.found
@@ -40,8 +29,7 @@ class Journal:
         new = list(answers)
         self.found.update(new)
         if self.path is not None:
-            with self.path.open("a") as stream:
-                stream.write("".join(json.dumps(pair) + "\n" for pair in new))
+            lines.append(self.path, new)
 
 
 def request_key(*parts: Any) -> str:

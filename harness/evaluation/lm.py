@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import normalize_gen_kwargs
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from harness import progress
+from harness.data.definitions import draws
 from harness.evaluation.batches import pack
 from harness.evaluation.journal import Journal, request_key
 from harness.evaluation.scorer import scored
@@ -21,7 +26,10 @@ Answer = tuple[float, bool]
 
 
 class StockLM(HFLM):
-    """lm-eval's own scorer, the oracle that ours is compared with; `journal` remembers what a killed run has scored."""
+    """lm-eval's own scorer, the oracle that ours is compared with; `journal` remembers what a killed run has scored.
+
+    `cut_requests` counts those whose contexts lost their beginnings since the model reads no more: lm-eval does so silently.
+    """
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, journal: Journal | None = None
@@ -30,6 +38,7 @@ class StockLM(HFLM):
         super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=BATCH)
         assert tied or model.get_output_embeddings().weight is head, "HFLM tied a head that is not tied"
         self.journal = journal or Journal()
+        self.cut_requests = 0
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[Answer]:
         return super().loglikelihood(requests, disable_tqdm=True)  # progress is shown by us, once
@@ -37,9 +46,18 @@ class StockLM(HFLM):
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
         return super().loglikelihood_rolling(requests, disable_tqdm=True)
 
+    def answers(self, requests: Sequence[Request]) -> list[Answer]:
+        """Return (log-likelihood, greedy) of requests that are token ids already."""
+        return self._loglikelihood_tokens(
+            [(("", ""), list(each.context), list(each.continuation)) for each in requests]
+        )
+
     def _loglikelihood_tokens(
         self, requests: list[Any], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[Answer]:
+        self.cut_requests += sum(
+            len(context) + len(continuation) > self.max_length + 1 for _, context, continuation in requests
+        )
         keys = [request_key(context, continuation) for _, context, continuation in requests]
         new = {key: request for key, request in zip(keys, requests, strict=True) if key not in self.journal}
         self._answer(new, override_bs)
@@ -56,14 +74,40 @@ class StockLM(HFLM):
             self.journal.add((key, answer) for (key, _), answer in zip(part, answers, strict=True))
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
-        keys = [request_key("generate", *request.args) for request in requests]
+        self.cut_requests += sum(self._loses_its_beginning(*request.args) for request in requests)
+        keys = generation_keys(requests)
         new = {key: request for key, request in zip(keys, requests, strict=True) if key not in self.journal}
         parts = list(new.items())
         for start in progress.track(range(0, len(parts), BATCH), "generating"):
             part = parts[start : start + BATCH]
-            texts = super().generate_until([request for _, request in part], disable_tqdm=True)
+            with seeded(part[0][0]):
+                texts = super().generate_until([request for _, request in part], disable_tqdm=True)
             self.journal.add((key, text) for (key, _), text in zip(part, texts, strict=True))
         return [str(self.journal[key]) for key in keys]
+
+    def _loses_its_beginning(self, context: str, options: dict[str, Any]) -> bool:
+        wanted = normalize_gen_kwargs(options, self.max_gen_toks)["max_gen_toks"]
+        return len(self.tok_encode(context)) + wanted > self.max_length
+
+
+def generation_keys(requests: Sequence[Any]) -> list[str]:
+    """Return a key for each request: equal ones share an answer, unless it is drawn, when each is a draw of its own."""
+    asked: Counter[str] = Counter()
+    keys = []
+    for request in requests:
+        key = request_key("generate", *request.args)
+        keys.append(request_key(key, asked[key]) if asked[key] and draws(request.args[1]) else key)
+        asked[key] += 1
+    return keys
+
+
+@contextmanager
+def seeded(key: str) -> Iterator[None]:
+    """Let what is drawn depend on what is asked alone, not on what was drawn before it or on a kill."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(int(key[:15], 16))
+        yield
 
 
 class TreeLM(StockLM):

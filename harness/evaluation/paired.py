@@ -7,13 +7,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
-LEVEL = 0.95
+from harness.evaluation.distributions import LEVEL, beta, fair_tosses, sign_test, student
+
 POWER = 0.8
 DRAWS = 10_000
 ENUMERATED = 14  # clusters whose signs are all tried: 16384 ways, more than the draws that would stand for them
 MCNEMAR, SIGN_FLIP = "McNemar", "sign-flip"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The difference of two means over the same items and its interval, None where the items cannot give one.
+
+    The one rule for every difference that is printed: Student's interval of the paired differences by clusters.
+    """
+
+    estimate: float
+    stderr: float | None
+    low: float | None
+    high: float | None
+    freedom: float
+    clusters: int
+    binary: bool
 
 
 @dataclass(frozen=True)
@@ -49,6 +65,30 @@ def compare(
     level: float = LEVEL,
     seed: int = 0,
 ) -> Paired:
+    """Return `difference` with its tests, from values, units and clusters (items,) of the same items."""
+    found = difference(reference, variant, units, clusters, level=level)
+    change = variant - reference
+    _, index = np.unique(clusters, return_inverse=True)
+    up, down = int((change > 0).sum()), int((change < 0).sum())
+    sums = np.bincount(index, weights=change)
+    alone = int((np.bincount(index, weights=change != 0) > 0).sum()) == up + down
+    mcnemar = exact_mcnemar(up, down) if found.binary else None
+    return Paired(
+        **vars(found),
+        detectable=detectable(found.stderr, found.freedom, found.clusters if found.binary else None, level=level),
+        items=len(change),
+        up=up,
+        down=down,
+        p=mcnemar if mcnemar is not None and alone else sign_flip(sums, seed=seed),
+        test=MCNEMAR if found.binary and alone else SIGN_FLIP,
+        mcnemar=mcnemar,
+        sums=sums / units.sum(),
+    )
+
+
+def difference(
+    reference: np.ndarray, variant: np.ndarray, units: np.ndarray, clusters: np.ndarray, *, level: float = LEVEL
+) -> Difference:
     """Return the difference of the two means per unit, from values, units and clusters (items,) of the same items.
 
     The standard error is that of the per-item differences, clustered (Miller, arXiv 2411.00640), for
@@ -61,37 +101,37 @@ def compare(
     residuals = np.bincount(index, weights=change - estimate * units)  # (groups,)
     stderr = float(np.sqrt((residuals**2).sum() * groups / (groups - 1)) / whole) if groups > 1 else None
     binary = bool(np.isin(np.stack([reference, variant]), (0.0, 1.0)).all())
-    up, down = int((change > 0).sum()), int((change < 0).sum())
-    sums = np.bincount(index, weights=change)
-    alone = int((np.bincount(index, weights=change != 0) > 0).sum()) == up + down
-    mcnemar = exact_mcnemar(up, down) if binary else None
     low, high = _interval(estimate, stderr, groups - 1, level, widest=1.0 if binary else math.inf)
     if stderr == 0 and binary and len(set(change)) == 1:
         low, high = unanimous(estimate, groups, level=level)
-    return Paired(
-        estimate=estimate,
-        stderr=stderr,
-        low=low,
-        high=high,
-        detectable=detectable(stderr, groups - 1, groups if binary else None, level=level),
-        freedom=groups - 1,
-        items=len(change),
-        clusters=groups,
-        up=up,
-        down=down,
-        binary=binary,
-        p=mcnemar if mcnemar is not None and alone else sign_flip(sums, seed=seed),
-        test=MCNEMAR if binary and alone else SIGN_FLIP,
-        mcnemar=mcnemar,
-        sums=sums / whole,
-    )
+    return Difference(estimate, stderr, low, high, groups - 1, groups, binary)
 
 
 def average(tasks: Sequence[Paired], *, level: float = LEVEL, seed: int = 0) -> Paired:
+    """Return `mean_difference` of the tasks with its test."""
+    found = mean_difference(tasks, level=level)
+    sums = np.concatenate([task.sums for task in tasks]) / len(tasks)
+    return Paired(
+        **vars(found),
+        detectable=detectable(found.stderr, found.freedom, found.clusters if found.binary else None, level=level),
+        items=sum(task.items for task in tasks),
+        up=sum(task.up for task in tasks),
+        down=sum(task.down for task in tasks),
+        p=sign_flip(sums, seed=seed),
+        test=SIGN_FLIP,
+        mcnemar=None,  # it would weigh items, not tasks
+        sums=sums,
+    )
+
+
+def mean_difference(tasks: Sequence[Difference | Paired], *, level: float = LEVEL) -> Difference:
     """Return the mean over tasks of their differences: every task counts alike, whatever its number of items.
 
-    Tasks are independent strata: the variances add, with Satterthwaite's degrees of freedom.
+    Tasks are independent strata: the variances add, with Satterthwaite's degrees of freedom. Of one task it is that task's.
     """
+    if len(tasks) == 1:
+        [only] = tasks
+        return Difference(only.estimate, only.stderr, only.low, only.high, only.freedom, only.clusters, only.binary)
     count = len(tasks)
     estimate = float(np.mean([task.estimate for task in tasks]))
     known = [task.stderr for task in tasks if task.stderr is not None]
@@ -102,25 +142,7 @@ def average(tasks: Sequence[Paired], *, level: float = LEVEL, seed: int = 0) -> 
         freedom = float((stderr * count) ** 4 / spread)
     binary = all(task.binary for task in tasks)
     low, high = _interval(estimate, stderr, freedom, level, widest=1.0 if binary else math.inf)
-    groups = sum(task.clusters for task in tasks)
-    sums = np.concatenate([task.sums for task in tasks]) / count
-    return Paired(
-        estimate=estimate,
-        stderr=stderr,
-        low=low,
-        high=high,
-        detectable=detectable(stderr, freedom, groups if binary else None, level=level),
-        freedom=freedom,
-        items=sum(task.items for task in tasks),
-        clusters=groups,
-        up=sum(task.up for task in tasks),
-        down=sum(task.down for task in tasks),
-        binary=binary,
-        p=sign_flip(sums, seed=seed),
-        test=SIGN_FLIP,
-        mcnemar=None,  # it would weigh items, not tasks
-        sums=sums,
-    )
+    return Difference(estimate, stderr, low, high, freedom, sum(task.clusters for task in tasks), binary)
 
 
 def _interval(
@@ -128,7 +150,7 @@ def _interval(
 ) -> tuple[float, float] | tuple[None, None]:
     if not stderr:  # nothing varies: a width of zero would be a promise that no data can keep
         return None, None
-    half = float(stats.t.ppf((1 + level) / 2, freedom)) * stderr
+    half = student((1 + level) / 2, freedom) * stderr
     return max(estimate - half, -widest), min(estimate + half, widest)  # accuracies differ by 1 at most
 
 
@@ -153,18 +175,18 @@ def detectable(
     """
     errors = 0.0
     if stderr:
-        errors = float(stats.t.ppf((1 + level) / 2, freedom) + stats.t.ppf(power, freedom)) * stderr
+        errors = (student((1 + level) / 2, freedom) + student(power, freedom)) * stderr
     if groups is None:
         return errors or None
     needed = math.ceil(round(math.log2(2 / (1 - level)), 9))
     if stderr is None or groups < needed:
         return None
-    return max(errors, float(stats.beta.ppf(power, needed, groups - needed + 1)))
+    return max(errors, beta(power, needed, groups - needed + 1))
 
 
 def exact_mcnemar(up: int, down: int) -> float:
     """Return the two-sided exact p of `up` against `down` independent flips when both ways are equally likely."""
-    return float(stats.binomtest(up, up + down).pvalue) if up + down else 1.0
+    return sign_test(up, down)
 
 
 def sign_flip(sums: np.ndarray, *, draws: int = DRAWS, seed: int = 0) -> float:
@@ -195,7 +217,7 @@ def _distribution(sizes: np.ndarray) -> np.ndarray:
     chances = np.ones(1)
     for size, count in zip(*np.unique(sizes, return_counts=True), strict=True):
         step = np.zeros(2 * size * count + 1)
-        step[:: 2 * size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        step[:: 2 * size] = fair_tosses(count)
         chances = np.convolve(chances, step)
     return chances
 

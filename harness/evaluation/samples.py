@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from harness.data.targets import SEVERAL, gold
 from harness.data.tasks import query
 from harness.evaluation.items import EMPTY, choice_item, digest, loss_item, value
+from harness.quantities import METRICS
 
 
-def rows(name: str, parts: dict[str, Any], samples: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Return the rows of task `name`, whose `parts` (lm-eval tasks by name) were scored; of several filters the first counts."""
+def rows(
+    name: str, parts: dict[str, Any], samples: dict[str, list[dict[str, Any]]], wanted: str = ""
+) -> list[dict[str, Any]]:
+    """Return the rows of task `name`, whose `parts` (lm-eval tasks by name) were scored.
+
+    Of several filters `wanted` counts, without one the first, as the plan says.
+    """
     found = []
     for part, task in parts.items():
-        first = samples[part][0]["filter"] if samples[part] else None
+        chosen = wanted or (samples[part][0]["filter"] if samples[part] else None)
         for sample in samples[part]:
-            if sample["filter"] == first:
+            if sample["filter"] == chosen:
                 row = _row(task, name, sample)
                 found.append(row | {"part": part, "cluster": digest(part) if len(parts) > 1 else row["cluster"]})
     return found
@@ -27,7 +36,7 @@ def _row(task: Any, name: str, sample: dict[str, Any]) -> dict[str, Any]:
     judged = [
         {"name": metric, "value": float(sample[metric])}
         for metric in sample["metrics"]
-        if isinstance(sample[metric], int | float)
+        if isinstance(sample[metric], int | float | np.number | np.bool_)
     ]
     if kind == "multiple_choice":
         return _choice(task, name, sample, judged)
@@ -67,11 +76,12 @@ def _running_text(task: Any, name: str, sample: dict[str, Any]) -> dict[str, Any
 def _choice(task: Any, name: str, sample: dict[str, Any], judged: list[dict[str, Any]]) -> dict[str, Any]:
     document = sample["doc"]
     truth = document.get("mc2_targets") if task.config.task.startswith("truthfulqa_mc2") else None
+    target = gold(task, document)
     row = choice_item(
         name,
         sample,
         choices=_choices(task, sample),
-        target=_target(task, sample),
+        target=target,
         question=_asked(task, sample),
         cluster=query(task, document),
         labels=list(truth["labels"]) if truth else None,
@@ -80,7 +90,7 @@ def _choice(task: Any, name: str, sample: dict[str, Any], judged: list[dict[str,
     if task.multiple_input:
         row["choices"] = [str(context) for context in task.doc_to_choice(document)]  # these differ, to be shown
     own = {pair["name"]: pair["value"] for pair in judged if pair["name"] in ("acc", "acc_norm")}
-    if any(abs(value(row, metric) - stated) > 1e-9 for metric, stated in own.items()):
+    if target == SEVERAL or any(abs(value(row, METRICS[metric]) - stated) > 1e-9 for metric, stated in own.items()):
         return row | {
             "prediction": None,
             "prediction_norm": None,
@@ -98,12 +108,3 @@ def _choices(task: Any, sample: dict[str, Any]) -> list[str]:
     if task.multiple_input:  # winogrande: the choices are contexts, the scored text is the same
         return [str(argument[1]) for argument in sample["arguments"]]
     return list(task.doc_to_choice(sample["doc"]))
-
-
-def _target(task: Any, sample: dict[str, Any]) -> int:
-    """Return the right choice's index (-1 where there is no single one); winogrande keeps it in doc_to_text."""
-    target = task.doc_to_text(sample["doc"]) if task.multiple_input else sample["target"]
-    if isinstance(target, str) and not target.lstrip("-").isdigit():
-        choices = _choices(task, sample)
-        return choices.index(target) if target in choices else -1
-    return int(target) if isinstance(target, int | str) else -1

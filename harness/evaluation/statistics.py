@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.evaluation.distributions import LEVEL
+
 DRAWS = 2000
-LEVEL = 0.95
 
 
 def bootstrap_means(values: np.ndarray, clusters: np.ndarray, *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:

@@ -2,99 +2,154 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.process
 import os
 import resource
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.spec import Node, Work
-from harness.store import Corrupt, Store
+from harness.storage.store import Corrupt, Store
+from harness.words.reasons import reason
+from harness.words.redaction import redacted
 
+_start = "forkserver"  # how processes of steps are started
+LONGEST = 60  # letters of the folder of a socket, whose whole path takes about a hundred
 WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a process of steps ended; `reason` is empty when all is stored, `corrupt` names a stored step found damaged."""
+    """How a process of steps ended; `reason` is empty when all is stored, `corrupt` names a stored step found damaged.
+
+    `meanwhile`: keys that another run had stored when our turn came.
+    """
 
     seconds: float
     reason: str = ""
     corrupt: str = ""
+    meanwhile: tuple[str, ...] = ()
 
 
 def run_steps(
-    nodes: Sequence[Node], store: Store, device: str, expected: dict[str, float], progress: Callable[[float, str], None]
+    nodes: Sequence[Node],
+    store: Store,
+    device: str,
+    expected: dict[str, float],
+    progress: Callable[[float, str], None],
+    notice: Callable[[str], None] = print,
 ) -> Outcome:
     """Run one step, or several that share a session, and return how it went. The log of the first one's key has the output."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["harness.executors.warm"])
+    _within_reach()
+    context: Any = multiprocessing.get_context(_start)
+    if _start == "forkserver":
+        context.set_forkserver_preload(["harness.executors.warm"])
     ours, theirs = context.Pipe()
     begun = time.monotonic()
+    for node in nodes:
+        _ = node.key, node.code  # worked out here once, for all processes: modules are parsed for it
     process = context.Process(target=_child, args=(theirs, list(nodes), str(store.root), device, expected), daemon=True)
     process.start()
     theirs.close()
-    reason, corrupt = "the process ended without a word", ""
+    why, corrupt, kind = "the process ended without a word", "", ""
+    meanwhile: tuple[str, ...] = ()
     try:
         while True:
             kind, *content = ours.recv()
             if kind == "progress":
                 progress(*content)
+            elif kind == "notice":
+                notice(*content)
+            elif kind == "spoilt":
+                _spawn_from_now_on()
+                break
             elif kind == "done":
-                reason = ""
+                why, [meanwhile] = "", content
                 break
             else:
-                reason, corrupt = content
+                why, corrupt = content
                 break
     except EOFError:
         process.join()
         code = process.exitcode or 0
         if code < 0:
-            reason = f"killed by {signal.Signals(-code).name}" + (
-                " (out of memory?)" if code == -signal.SIGKILL else ""
-            )
+            why = f"killed by {signal.Signals(-code).name}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
     finally:
         if sys.exc_info()[0] is not None and process.pid is not None:
             process.terminate()
         ours.close()
         process.join()
-    return Outcome(time.monotonic() - begun, reason, corrupt)
+    if kind == "spoilt":
+        return run_steps(nodes, store, device, expected, progress, notice)
+    return Outcome(time.monotonic() - begun, why, corrupt, meanwhile)
+
+
+def _spawn_from_now_on() -> None:
+    """Start processes from nothing: what was imported before the fork has touched CUDA, which no fork survives."""
+    global _start
+    _start = "spawn"
+
+
+def _within_reach() -> None:
+    """Let the sockets of our processes lie where their paths are short enough; a long TMPDIR is not such a place."""
+    settings: dict[str, Any] = multiprocessing.process.current_process()._config  # type: ignore[attr-defined]
+    if settings.get("tempdir") or len(tempfile.gettempdir()) <= LONGEST:
+        return
+    place = next((path for path in ("/tmp", "/var/tmp", "/dev/shm") if os.access(path, os.W_OK | os.X_OK)), None)
+    if place is None:
+        raise ValueError(f"TMPDIR={tempfile.gettempdir()} is too long for the sockets of processes; set a shorter one")
+    settings["tempdir"] = tempfile.mkdtemp(prefix="pymp-", dir=place)
+    atexit.register(shutil.rmtree, settings["tempdir"], ignore_errors=True)
 
 
 def _child(
     pipe: multiprocessing.connection.Connection, nodes: list[Node], root: str, device: str, expected: dict[str, float]
 ) -> None:
-    from pathlib import Path
-
     from harness import progress
 
     store = Store(Path(root))
-    log = os.open(store.log(nodes[0].key), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     over = threading.Event()
     threading.Thread(target=_die_with_parent, args=(pipe, over), daemon=True).start()
-    progress.listen(lambda fraction, text: pipe.send(("progress", fraction, text)))
+    progress.listen(
+        lambda fraction, text: pipe.send(("progress", fraction, text)), lambda text: pipe.send(("notice", text))
+    )
     try:
-        perform(nodes, store, device, expected)
-        last: tuple[str, ...] = ("done",)
-    except Corrupt as error:
-        traceback.print_exc()
-        last = ("failed", str(error), error.key)
+        if device != "cpu" and _cuda_is_spoilt():
+            over.set()
+            pipe.send(("spoilt",))
+            return
+        log = os.open(store.log(nodes[0].key), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        last: tuple[Any, ...] = ("done", perform(nodes, store, device, expected))
     except BaseException as error:  # whatever ends a step becomes its row's reason
-        traceback.print_exc()
-        last = ("failed", _reason(error), "")
+        with suppress(OSError):  # a full disk takes no log, and the reason must get through all the same
+            traceback.print_exc()
+            sys.stderr.flush()
+        last = ("failed", redacted(reason(error)), error.key if isinstance(error, Corrupt) else "")
     over.set()
     pipe.send(last)
+
+
+def _cuda_is_spoilt() -> bool:
+    """Tell whether this process was forked from one that had asked CUDA something: torch refuses to use it then."""
+    import torch
+
+    return bool(torch.cuda._is_in_bad_fork())
 
 
 def _die_with_parent(pipe: multiprocessing.connection.Connection, over: threading.Event) -> None:
@@ -106,24 +161,17 @@ def _die_with_parent(pipe: multiprocessing.connection.Connection, over: threadin
             os._exit(1)
 
 
-def _reason(error: BaseException) -> str:
-    text = (str(error).strip().splitlines() or [""])[0]
-    name = type(error).__name__
-    if isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text.lower():
-        return f"out of memory: {text}"
-    return text if isinstance(error, ValueError) and text else f"{name}: {text}"
-
-
-def perform(nodes: Sequence[Node], store: Store, device: str, expected: dict[str, float]) -> None:
-    """Do the steps in this process and commit each; steps that another run stored meanwhile are left alone."""
-    from harness.environment import environment
+def perform(nodes: Sequence[Node], store: Store, device: str, expected: dict[str, float]) -> tuple[str, ...]:
+    """Do the steps in this process and commit each; return the keys of those that another run stored meanwhile."""
+    from harness.machine.environment import environment
     from harness.models.checkpoint import pick_device
 
     with ExitStack() as stack:
-        works = []
+        works, meanwhile = [], []
         for node in sorted(nodes, key=lambda each: each.key):  # one order for all runs: no deadlock
             stack.enter_context(store.lock(node.key))
             if store.has(node.key):
+                meanwhile.append(node.key)
                 continue
             draft = stack.enter_context(store.draft(node.key))
             before, needs = (tuple(other.key for other in group) for group in (node.ancestors(), node.needs))
@@ -131,7 +179,7 @@ def perform(nodes: Sequence[Node], store: Store, device: str, expected: dict[str
                 (node, Work(draft, store.scratch(node.key), store, node.key, before, needs, pick_device(device)))
             )
         if not works:
-            return
+            return tuple(meanwhile)
         wall, cpu = time.monotonic(), cpu_seconds()
         if len(works) > 1:
             works[0][0].step.run_together([work for _, work in works])  # type: ignore[attr-defined]
@@ -146,6 +194,7 @@ def perform(nodes: Sequence[Node], store: Store, device: str, expected: dict[str
             store.commit(
                 node.key, work.draft, step_record(node, work.result, cost, environment(), expected.get(node.key))
             )
+    return tuple(meanwhile)
 
 
 def cpu_seconds() -> float:
@@ -161,8 +210,9 @@ def step_record(
     return {
         "kind": node.step.KIND,
         "title": node.step.title(),
-        "step": node.step.fingerprint_fields(),
+        "step": redacted(node.step.fingerprint_fields()),
         "parent": node.parent.key if node.parent else None,
+        "code": node.code,
         "environment": environment,
         "cost": cost,
         "estimated_seconds": expected,

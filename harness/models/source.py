@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from harness.data import hub
-from harness.models import counted, embedded
+from harness.models import accepted, counted, embedded, files
 from harness.spec import CHECKPOINT, Cost, Spec, Step, Work
-from harness.store import sha256_file
+from harness.storage.store import sha256_file
+from harness.words.home import home
 
+# settings of drawn answers, which transformers refuses to save beside greedy decoding
+SAMPLING = ("temperature", "top_p", "top_k", "top_h", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
+RANDOM_PARAMETERS = 275_392  # of random_llama, as a test checks
 PRESETS = ("smollm2-135m", "random-llama")
 Kind = Literal["embedded", "gguf", "folder", "hub", "random"]
 
@@ -32,14 +33,11 @@ class ModelSource(Spec):
 
 def check(model: str) -> None:
     """Raise ValueError when `model=` names nothing that could be a model; reads no weights and asks no hub."""
-    path = Path(model).expanduser()
+    path = home(model)
     if model in PRESETS or (path.is_file() and path.suffix == ".gguf"):
         return
     if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise ValueError(f"model={path}: the folder has no config.json, so it is no transformers checkpoint")
-        if not any(path.glob("*.safetensors")):
-            raise ValueError(f"model={path}: the folder has no .safetensors file (pickled weights are not loaded)")
+        accepted.check_folder(path)
     elif path.is_absolute() or model.startswith((".", "~")) or path.suffix == ".gguf":
         raise ValueError(f"model={model}: no such file or folder")
     elif model.count("/") != 1:
@@ -56,16 +54,16 @@ def resolve(model: str) -> ModelSource:
     if model == "smollm2-135m":
         return ModelSource(kind="embedded", content=embedded.SHA256, parameters=embedded.PARAMETERS)
     if model == "random-llama":
-        return ModelSource(kind="random", content="tiny-llama-1")
-    path = Path(model).expanduser()
+        return ModelSource(kind="random", content="tiny-llama-1", parameters=RANDOM_PARAMETERS)
+    path = home(model)
     if path.is_file() and path.suffix == ".gguf":
         content, place = sha256_file(path), str(path.resolve())
-        return ModelSource(kind="gguf", content=content, place=place, parameters=counted.in_gguf(path))
+        return ModelSource(kind="gguf", content=content, place=place, parameters=counted.in_gguf(path).elements)
     return _folder(path.resolve()) if path.is_dir() else _hub(model)
 
 
 def _folder(path: Path) -> ModelSource:
-    parts = {file.name: sha256_file(file) for file in [path / "config.json", *sorted(path.glob("*.safetensors"))]}
+    parts = {str(file.relative_to(path)): sha256_file(file) for file in files.deciding(path)}
     content = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     return ModelSource(kind="folder", content=content, place=str(path), parameters=counted.in_folder(path))
 
@@ -79,6 +77,7 @@ def _hub(model: str) -> ModelSource:
     if hub.settle():
         try:
             info = HfApi().model_info(model, timeout=10)
+            accepted.check_names(f"model={model}", [str(file.rfilename) for file in info.siblings or ()])
             told = info.safetensors.total if info.safetensors else 0
             return ModelSource(kind="hub", content=info.sha or "", place=model, parameters=told)
         except HfHubHTTPError as error:
@@ -98,6 +97,9 @@ class Import(Step):
     """Bring the dense model into the store, in the run's dtype, as plain safetensors."""
 
     KIND = "import"
+    VERSION: ClassVar[int] = (
+        2  # 2: a GGUF's tokenizer and rotary scaling are the file's own; weights that do not fit are refused
+    )
     source: ModelSource
     dtype: Literal["float32", "bfloat16", "float16"]
     seed: int = 0
@@ -111,60 +113,44 @@ class Import(Step):
     def run(self, work: Work) -> None:
         import torch
 
+        from harness.models.anatomy import parameter_count
         from harness.models.checkpoint import save
-        from harness.pruning.anatomy import layer_shapes, parameter_count
+        from harness.models.imported import check_finite, check_vocabulary
 
         model, tokenizer = _load(self.source, self.seed)
+        check_vocabulary(model, tokenizer)
+        check_finite(model.named_parameters(), "the model's weights")
         model = model.to(getattr(torch, self.dtype))
-        for name in ("temperature", "top_p", "top_k"):
+        check_finite(model.named_parameters(), f"the model's weights in {self.dtype}")
+        for name in SAMPLING:
             setattr(model.generation_config, name, None)
         model.generation_config.do_sample = False
         target = work.draft / CHECKPOINT
         target.mkdir()
         tokenizer.save_pretrained(target)
         save(model, target, target)
-        shapes = layer_shapes(model)
-        work.result |= {"parameters": parameter_count(model), "layers": len(shapes), "family": model.config.model_type}
-
-
-@contextlib.contextmanager
-def gguf_read_once() -> Iterator[None]:
-    """Let transformers parse a GGUF file once instead of four times, and its tensor names once instead of once a layer."""
-    import gguf as library
-
-    gguf: Any = library
-
-    reader, names = gguf.GGUFReader, gguf.get_tensor_name_map
-    gguf.GGUFReader, gguf.get_tensor_name_map = cache(reader), cache(names)
-    try:
-        yield
-    finally:
-        gguf.GGUFReader, gguf.get_tensor_name_map = reader, names
+        depth = model.config.get_text_config().num_hidden_layers
+        work.result |= {"parameters": parameter_count(model), "layers": depth, "family": model.config.model_type}
 
 
 def _load(source: ModelSource, seed: int) -> tuple[Any, Any]:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
-    from harness.models.checkpoint import quiet
+    from harness.models import gguf_model
+    from harness.models.loading import loaded, quiet
 
     if source.kind == "random":
         from harness.models.random_llama import build
 
         return build(seed)
+    if source.kind in ("embedded", "gguf"):
+        return gguf_model.read(embedded.gguf() if source.kind == "embedded" else Path(source.place))
+    revision: dict[str, Any] = {"revision": source.content} if source.kind == "hub" else {}
     with quiet():
-        if source.kind in ("embedded", "gguf"):
-            path = embedded.gguf() if source.kind == "embedded" else Path(source.place)
-            with gguf_read_once():
-                loaded = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
-                tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-            del loaded.config.quantization_config
-            with torch.device("meta"):
-                model = type(loaded)(loaded.config)  # a fresh model: the GGUF-loaded one refuses to save
-            model.load_state_dict(loaded.state_dict(), assign=True)
-            model.get_decoder().rotary_emb = loaded.get_decoder().rotary_emb  # its buffers are not in the state
-            model.tie_weights()
-            return model.eval(), tokenizer
-        revision = {"revision": source.content} if source.kind == "hub" else {}
-        model = AutoModelForCausalLM.from_pretrained(source.place, dtype="auto", low_cpu_mem_usage=True, **revision)
-        return model, AutoTokenizer.from_pretrained(source.place, **revision)
+        config = AutoConfig.from_pretrained(source.place, trust_remote_code=False, **revision)
+        accepted.check_config(f"model={source.place}", config.to_dict())
+        tokenizer = AutoTokenizer.from_pretrained(source.place, trust_remote_code=False, **revision)
+    model = loaded(source.place, dtype="auto", **revision).eval()
+    if getattr(model, "_hf_peft_config_loaded", False):
+        accepted.check_names(f"model={source.place}", [accepted.ADAPTER])
+    return model, tokenizer

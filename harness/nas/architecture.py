@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from harness.pruning.anatomy import LayerShape
+from harness.models.layer_shape import LayerShape
 
 CONTEXT = 256  # tokens of a sequence whose FLOPs are counted
 FINEST = 24  # a width changes by about this share of itself at least

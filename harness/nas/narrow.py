@@ -7,10 +7,10 @@ from collections.abc import Callable
 from transformers import PreTrainedModel
 
 from harness.data.calibration import Calibration
+from harness.models.anatomy import parameter_count
 from harness.nas.architecture import Architecture, Body
 from harness.nas.ranking import sort_parts
 from harness.nas.supernet import body, extracted
-from harness.pruning.anatomy import parameter_count
 from harness.pruning.budget import check_reached
 from harness.pruning.importance import measure
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from harness import progress
+from harness.evaluation.fronts import front, hypervolume
 from harness.nas.architecture import Architecture
 from harness.nas.fitness import Chunk
 from harness.nas.records import Records
 from harness.nas.searchers.base import Ask, Searcher, Told
-from harness.nas.searchers.fronts import front, hypervolume, order
+from harness.nas.searchers.fronts import order
 from harness.nas.space import Space
 from harness.nas.supernet import Elastic
 from harness.nas.tally import Objective, fitness, merged

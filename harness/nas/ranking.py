@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from harness.models.anatomy import has_attention, has_mlp, layer_shapes, layers, linears, norms
 from harness.nas.supernet import COLUMNS
-from harness.pruning.anatomy import has_attention, has_mlp, layer_shapes, layers, linears, norms
 from harness.pruning.importance import Importance
 
 
@@ -21,11 +21,11 @@ def sort_parts(model: PreTrainedModel, importance: Importance, *, stream: bool =
         layers(model), layer_shapes(model), importance.channels, importance.groups, strict=True
     ):
         if has_mlp(layer):
-            order = channels.argsort(descending=True, stable=True)
+            order = channels.argsort(descending=True, stable=True).cpu()
             for name, dim in (("gate_proj", 0), ("up_proj", 0), ("down_proj", 1)):
                 _permute(getattr(layer.mlp, name), order, dim)
         if has_attention(layer):
-            order = groups.argsort(descending=True, stable=True)
+            order = groups.argsort(descending=True, stable=True).cpu()
             keys = (order[:, None] * shape.head_dim + torch.arange(shape.head_dim)).flatten()
             unit = shape.head_dim * shape.queries
             queries = (order[:, None] * unit + torch.arange(unit)).flatten()
@@ -37,7 +37,7 @@ def sort_parts(model: PreTrainedModel, importance: Importance, *, stream: bool =
             ):
                 _permute(getattr(layer.self_attn, name), entries, dim)
     if stream:
-        _permute_stream(model, importance.stream.argsort(descending=True, stable=True))
+        _permute_stream(model, importance.stream.argsort(descending=True, stable=True).cpu())
 
 
 def _permute_stream(model: PreTrainedModel, order: Tensor) -> None:

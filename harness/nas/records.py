@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.nas.architecture import Architecture, parse
 from harness.nas.tally import Tally
+from harness.storage import lines
 
 
 @dataclass
@@ -20,21 +20,13 @@ class Record:
 
 
 class Records:
-    """Candidates by architecture. Each line of the file adds a fact to one; a torn last line is dropped."""
+    """Candidates by architecture. Each line of the file adds a fact to one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.found: dict[Architecture, Record] = {}
-        whole = []
-        for line in path.read_text().splitlines() if path.exists() else []:
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            whole.append(line)
+        for entry in lines.read(path):
             self._take(parse(entry["architecture"]), entry)
-        if whole:
-            path.write_text("".join(line + "\n" for line in whole))
 
     def get(self, architecture: Architecture) -> Record:
         """Return what is known of a candidate, empty for a new one."""
@@ -43,8 +35,7 @@ class Records:
     def add(self, architecture: Architecture, **facts: Any) -> None:
         """Keep `chunk` and `tally`, or `latency`, of a candidate."""
         self._take(architecture, facts)
-        with self.path.open("a") as stream:
-            stream.write(json.dumps({"architecture": architecture.plain(), **facts}) + "\n")
+        lines.append(self.path, [{"architecture": architecture.plain(), **facts}])
 
     def _take(self, architecture: Architecture, entry: dict[str, Any]) -> None:
         record = self.found.setdefault(architecture, Record())

@@ -99,7 +99,7 @@ class Search(Step):
     def _check(self, oracle: Oracle, held_out: list[Chunk], records: list[dict[str, Any]]) -> None:
         """Score the front and an even sample of the others on items and text that the search did not see."""
         from harness import progress
-        from harness.nas.searchers.fronts import front
+        from harness.evaluation.fronts import front
         from harness.nas.tally import mean
 
         known, values = oracle.objectives()
@@ -140,12 +140,15 @@ def _plain(candidate: Candidate, oracle: Oracle) -> dict[str, Any]:
 
 
 def load(work: Work, name: str) -> tuple[Any, Any, Space]:
-    """Return the super-network, its tokenizer and a space over it."""
+    """Return the super-network, its tokenizer and a space over it; ValueError where packed scores would be wrong ones."""
+    from harness.evaluation.proof import prove
     from harness.models import checkpoint
     from harness.nas.supernet import body
 
     source = work.checkpoint()
     model, tokenizer = checkpoint.load(source, work.device), checkpoint.load_tokenizer(source)
+    if not (proof := prove(model)).holds:
+        raise ValueError(f"a search scores its candidates packed, which this model does not allow: {proof.why}")
     ranking = json.loads((source.parent / "order.json").read_text())["order"]
     return model, tokenizer, Space(body(model, ranking), axes(name))
 

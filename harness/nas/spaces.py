@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.data.layout import nearest
 from harness.nas.axes import Axis, Depth, Groups, Heads, Hidden, Layers, Neurons, Width
+from harness.words.nearest import nearest
 
 EIGHTHS = tuple(step / 8 for step in range(1, 9))
 TWELFTHS = tuple(step / 12 for step in range(1, 13))

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from harness.models.per_layer import AbsentAttention, AbsentMLP
+from harness.models.anatomy import layer_shapes, layers, linears, norms, outside_parameters
+from harness.models.per_layer import AbsentAttention, AbsentMLP, cache_slots
 from harness.nas.architecture import Architecture, Block, Body, bits
-from harness.pruning.anatomy import layer_shapes, layers, linears, norms, outside_parameters
 from harness.pruning.extraction import Keep, extract
 
 ROWS = {"q_proj": "queries", "k_proj": "keys", "v_proj": "keys", "gate_proj": "width", "up_proj": "width"}
@@ -41,6 +41,7 @@ class Elastic:
         self._indices = [getattr(layer.self_attn, "layer_idx", 0) for layer in self.stack]
         self._hidden = model.config.hidden_size
         self._depth = model.config.num_hidden_layers
+        self._kinds: list[str] | None = getattr(model.config, "layer_types", None)
 
     def __enter__(self) -> Elastic:
         for part in [*self._outside, *(part for layer in self._parts for part in layer.parts)]:
@@ -57,7 +58,7 @@ class Elastic:
         self._decoder.layers = self.stack
         for layer, index in zip(self.stack, self._indices, strict=True):
             layer.self_attn.layer_idx = index
-        self.model.config.num_hidden_layers = self._depth
+        self._count(self._depth, self._kinds)
 
     def activate(self, architecture: Architecture) -> None:
         """Use these widths; layers and parts of no width are left out and cache slots renumbered."""
@@ -65,16 +66,23 @@ class Elastic:
             self._hidden = architecture.hidden
             for part in self._outside:
                 part.hidden = architecture.hidden
-        kept, slot = [], 0
-        for layer, part, shape, block in zip(self.stack, self._parts, self.shapes, architecture.blocks, strict=True):
+        for part, shape, block in zip(self._parts, self.shapes, architecture.blocks, strict=True):
             part.use(block, shape, architecture.hidden)
-            if block.groups:
-                layer.self_attn.layer_idx = slot
-                slot += 1
-            if block.groups or block.width:
-                kept.append(layer)
-        self._decoder.layers = self.stack if len(kept) == len(self.stack) else nn.ModuleList(kept)
-        self.model.config.num_hidden_layers = len(kept)
+        kept = architecture.kept()
+        attends = [bool(architecture.blocks[index].groups) for index in kept]
+        kinds, slots = cache_slots(self._kinds and [self._kinds[index] for index in kept], attends)
+        for index, slot in zip(kept, slots, strict=True):
+            if slot is not None:
+                self.stack[index].self_attn.layer_idx = slot
+        whole = len(kept) == len(self.stack)
+        self._decoder.layers = self.stack if whole else nn.ModuleList([self.stack[index] for index in kept])
+        self._count(len(kept), self._kinds and kinds)
+
+    def _count(self, depth: int, kinds: list[str] | None) -> None:
+        """Tell the configuration, which masks and caches are made by, how many layers run and of which kinds."""
+        self.model.config.num_hidden_layers = depth
+        if kinds:
+            self.model.config.layer_types = kinds
 
 
 class _Layer:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from harness.nas.strategies import Strategy, Teacher, teacher_passes, trained_passes
-from harness.recovery.recover import LINEARS, Trained
+from harness.nas.strategies import PASSES, Strategy, Teacher, teacher_passes, trained_passes
+from harness.recovery.kinds import LINEARS, Trained
 from harness.spec import CalibrationSpec, Cost, DataSource, Step, Work
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class Supernet(Step):
     """
 
     KIND = "supernet"
-    VERSION: ClassVar[int] = 2  # 2: spaces, strategies, teachers, LoRA; what a step leaves out does not drift
+    # 2: spaces, strategies, teachers, LoRA; what a step leaves out does not drift; 3: passes in the run's dtype
+    VERSION: ClassVar[int] = 3
     calibration: CalibrationSpec
     training: DataSource
     tokens: Annotated[int, Field(ge=0)]
@@ -74,8 +75,12 @@ class Supernet(Step):
     @property
     def teacher_tokens(self) -> int:
         """Tokens through a teacher alone, in forward passes without gradients."""
-        passes = sum(teacher_passes(self.strategy, self.teacher, self.distill, step) for step in range(self.steps))
-        return passes * self.batch * self.length
+        turn = [
+            teacher_passes(self.strategy, self.teacher, self.distill, step)
+            for step in range(len(PASSES[self.strategy]))
+        ]
+        whole, rest = divmod(self.steps, len(turn))
+        return (whole * sum(turn) + sum(turn[:rest])) * self.batch * self.length
 
     @property
     def _needs_dense(self) -> bool:
@@ -130,9 +135,9 @@ class Supernet(Step):
 
     def train(self, model: Any, data: Tensor, space: Space, dense: Any, scratch: Path) -> list[Any]:
         """Train `model` in place, in float32, and return the curve; `dense` is the teacher that `teacher` may ask for."""
+        from harness.models.anatomy import layers
         from harness.nas.strategist import Strategist
         from harness.nas.supernet import Elastic
-        from harness.pruning.anatomy import layers
         from harness.recovery.adapters import add_lora, merge_lora
         from harness.recovery.loop import train
 

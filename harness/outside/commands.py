@@ -8,14 +8,15 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from harness.data.layout import nearest
 from harness.outside import environments
 from harness.pruning.budget import TOLERANCE
 from harness.spec import LLAMA_LIKE, Spec
-from harness.store import sha256_file
+from harness.storage.store import sha256_file
+from harness.words import yaml_text
+from harness.words.home import home
+from harness.words.nearest import nearest
 
 WORD = re.compile(r"\{(\w+)\}")
 WORDS = ("input", "output", "budget", "calibration", "seed", "device", "python")
@@ -91,13 +92,10 @@ class Command(Spec):
 
 def read(path: str) -> Command:
     """Return the command that a YAML file describes; ValueError, a line for each thing that is wrong with it."""
-    file = Path(path).expanduser()
+    file = home(path)
     if not file.is_file():
         raise ValueError(f"{path}: no such file")
-    try:
-        content = yaml.safe_load(file.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: {str(error).splitlines()[0]}") from None
+    content = yaml_text.read(file, "command file")
     if not isinstance(content, dict):
         raise ValueError(f"{path}: a mapping with name and command is wanted")
     given = {key: value for key, value in content.items() if key not in ("contents", "folder")}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.data.layout import nearest
-from harness.models.embedded import cache_folder
+from harness.machine.caches import cache_folder
+from harness.words.nearest import nearest
 
 # what is known to work together; a later version of any of them may not
 PINS: dict[str, tuple[str, ...]] = {
@@ -23,11 +24,19 @@ PINS: dict[str, tuple[str, ...]] = {
     ),
 }
 COMPLETE = "harness-requirements.txt"  # written last: what the environment was made of
+BEGUN = ".begun"  # beside the folder, written first: it is ours, to be cleared if need be
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def folder(name: str) -> Path:
-    """Return where the environment of that name lies, whether it is there or not."""
-    return cache_folder() / "environments" / name
+    """Return where the environment of that name lies, whether it is there or not; ValueError for what is no plain name."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f"environment {name!r}: a name is letters, digits, dots and dashes, and no path")
+    return _home() / name
+
+
+def _home() -> Path:
+    return cache_folder() / "environments"
 
 
 def interpreter(name: str) -> Path:
@@ -45,7 +54,7 @@ def requirements(name: str) -> str:
 
 def known() -> list[str]:
     """Return the names of complete environments."""
-    return sorted(path.parent.name for path in folder("").glob(f"*/{COMPLETE}"))
+    return sorted(path.parent.name for path in _home().glob(f"*/{COMPLETE}"))
 
 
 def create(name: str, wanted: tuple[str, ...] = (), *, tell: Callable[[str], None] = print) -> Path:
@@ -54,15 +63,24 @@ def create(name: str, wanted: tuple[str, ...] = (), *, tell: Callable[[str], Non
     What is there already and made of the same is left alone. ValueError for a name nothing is known of, and with the
     installer's last words when it fails; then nothing is left that `interpreter` would take.
     """
+    place = folder(name)
     wanted = wanted or PINS.get(name, ())
     if not wanted:
         raise ValueError(
             f"environment {name}: nothing is known of it; {nearest(name, list(PINS))}; or requirements=FILE"
         )
-    place, content = folder(name), "".join(f"{line}\n" for line in wanted)
+    content = "".join(f"{line}\n" for line in wanted)
     if (place / COMPLETE).is_file() and (place / COMPLETE).read_text() == content:
         tell(f"environment {name} is there")
         return place
+    begun = place.with_name(f".{name}{BEGUN}")
+    ours = begun.is_file() or (place / COMPLETE).is_file()
+    if place.exists() and not ours and (not place.is_dir() or any(place.iterdir())):
+        raise ValueError(
+            f"environment {name}: {place} holds what no harness made, and is left alone; choose another name"
+        )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    begun.touch()
     (place / COMPLETE).unlink(missing_ok=True)
     tell(f"making environment {name} in {place}: {', '.join(wanted)}")
     _run([sys.executable, "-m", "venv", "--clear", str(place)], name)

@@ -27,6 +27,8 @@ def translated(config: dict) -> dict:
     head_dim = config.get("head_dim")
     if head_dim and head_dim * config["num_attention_heads"] != config["hidden_size"]:
         sys.exit("the original sparseml takes no head_dim of its own")
+    if "sliding_attention" in (config.get("layer_types") or ()):  # its Qwen2 attends to everything instead
+        sys.exit("the original sparseml knows no layers with sliding attention beside full ones")
     config["rope_theta"] = rope.get("rope_theta", config.get("rope_theta", 10000.0))
     config["torch_dtype"] = config.pop("dtype", None) or config.get("torch_dtype") or "float32"
     return config
@@ -53,7 +55,10 @@ def main() -> None:
     built = AutoConfig.for_model(kind, **config)
     model = AutoModelForCausalLM.from_config(built).to(getattr(torch, config["torch_dtype"])).eval()
     state = {name: tensor for file in sorted(source.glob("*.safetensors")) for name, tensor in load_file(file).items()}
-    _, unknown = model.load_state_dict(state, strict=False)
+    missing, unknown = model.load_state_dict(state, strict=False)
+    tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
+    if lost := sorted(set(missing) - tied):
+        sys.exit(f"weights that the checkpoint does not have: {', '.join(lost[:3])}")
     if unknown:
         sys.exit(f"weights that this family does not have: {', '.join(unknown[:3])}")
     model.tie_weights()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.outside import leash as leashing
 from harness.outside.commands import Command
 from harness.spec import CalibrationSpec, Cost, Step, Work
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 FACTS = "facts.json"  # the command may leave it beside its checkpoint: how many tokens it looked at or trained on
 COUNTED = ("calibration_tokens", "training_tokens", "teacher_tokens")
-PR_SET_PDEATHSIG = 1
 
 
 class RunCommand(Step):
@@ -41,17 +40,18 @@ class RunCommand(Step):
         return self.budget or 1.0
 
     def run(self, work: Work) -> None:
-        import shutil
-
         from harness.compress import check_family, store_model
+        from harness.models import checkpoint
+        from harness.models.imported import check_vocabulary
 
         source, draft = work.checkpoint().resolve(), work.draft.resolve()  # the command runs elsewhere
-        output, drawn = draft / "output", draft / "calibration.jsonl"
+        copied, output, drawn = draft / "input", draft / "output", draft / "calibration.jsonl"
         check_family(source, self.command.families, self.command.name)
         facts = {}
         if self.calibration:
             facts["calibration_tokens"] = write_calibration(self.calibration, source, drawn)
-        places = {"input": source, "output": output, "calibration": drawn, "python": self.command.interpreter}
+        shutil.copytree(source, copied)  # a copy: what a command writes into its input must not be everyone's model
+        places = {"input": copied, "output": output, "calibration": drawn, "python": self.command.interpreter}
         words = {"budget": self.budget, "seed": self.seed, "device": work.device}
         code = execute(
             self.command.filled({name: str(value) for name, value in {**places, **words}.items()}), self.command
@@ -59,14 +59,17 @@ class RunCommand(Step):
         if code:
             raise ValueError(f"{self.command.name} ended with exit code {code}: {last_line(work.store.log(work.key))}")
         model = load_result(output, self.command.name)
+        check_vocabulary(model, checkpoint.load_tokenizer(source))
         self.check_size(model, source)
-        store_model(work, model, **facts | facts_of(output))
-        shutil.rmtree(output)
+        emulated = bool(checkpoint.quantization(output))  # stored, and computed with, as what its values stand for
+        store_model(work, model, **facts | facts_of(output), emulated=emulated)
+        for folder in (copied, output):
+            remove(folder)
         drawn.unlink(missing_ok=True)
 
     def check_size(self, model: PreTrainedModel, source: Path) -> None:
         """Raise ValueError where a structured result misses its budget, or another's number of parameters changed."""
-        from harness.pruning.anatomy import parameter_count
+        from harness.models.anatomy import parameter_count
         from harness.pruning.budget import check_reached
 
         before, after = parameters_of(source), parameter_count(model)
@@ -79,27 +82,28 @@ class RunCommand(Step):
 
 
 def execute(words: list[str], command: Command) -> int:
-    """Run `words` in the command's folder, its output in our log, and return the exit code. It ends when we do."""
+    """Run `words` in the command's folder, its output in our log, and return the exit code (negative: a signal's number).
+
+    It ends when we do, in whatever way, and what it started ends with it (`leash`).
+    """
+    leash = [sys.executable, "-I", "-S", leashing.__file__, *words]
     variables = {**os.environ, **command.variables}
-    try:
-        with subprocess.Popen(
-            words, cwd=command.folder, env=variables, stdin=subprocess.DEVNULL, preexec_fn=_end_with_us
-        ) as running:
-            return running.wait()
-    except OSError as error:
-        raise ValueError(f"{command.name}: {words[0]}: {error.strerror}") from None
+    with subprocess.Popen(leash, cwd=command.folder, env=variables, stdin=subprocess.PIPE) as running:
+        return running.wait()  # the pipe stays open meanwhile: its end would tell that we are gone
+
+
+def remove(folder: Path) -> None:
+    """Take a folder away, or the link that a command left in its place: what that points to is not ours."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder)
 
 
 def last_line(log: Path) -> str:
     """Return what the command said last, as far as there is a log."""
     lines = log.read_text(errors="replace").split("\n") if log.is_file() else []
     return next((line.strip() for line in reversed(lines) if line.strip()), "without a word")
-
-
-def _end_with_us() -> None:
-    """Ask the kernel, where it can, to end the command when this process ends in whatever way."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def write_calibration(spec: CalibrationSpec, source: Path, target: Path) -> int:
@@ -116,10 +120,11 @@ def write_calibration(spec: CalibrationSpec, source: Path, target: Path) -> int:
 
 def load_result(folder: Path, name: str) -> PreTrainedModel:
     """Return the model in `folder`; ValueError where there is none that loads."""
-    from harness.models import checkpoint
+    from harness.models import accepted, checkpoint
 
     if not (folder / "config.json").is_file():
         raise ValueError(f"{name} left no checkpoint: config.json is not in the folder that {{output}} named")
+    accepted.check_names(f"what {name} left", {path.name for path in folder.iterdir()})
     try:
         return checkpoint.load(folder)
     except Exception as error:  # whatever their files make the loaders raise, it is the command's fault
@@ -131,7 +136,7 @@ def parameters_of(folder: Path) -> int:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from harness.pruning.anatomy import parameter_count
+    from harness.models.anatomy import parameter_count
 
     with torch.device("meta"):
         return parameter_count(AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder)))

@@ -39,10 +39,10 @@ class RunRecipe(Step):
 
         from harness.compress import store_model
         from harness.data.calibration import draw
-        from harness.measures.size import nonzero_count
         from harness.models import checkpoint
+        from harness.models.anatomy import parameter_count
+        from harness.models.size import nonzero_count
         from harness.outside.sparse_recipes import check
-        from harness.pruning.anatomy import parameter_count
 
         check(self.recipe)
         source = work.checkpoint()

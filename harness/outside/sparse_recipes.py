@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from harness.data.layout import nearest
+from harness.words.home import home
+from harness.words.nearest import nearest
 
 INSTALL = "pip install 'llm-compression-harness[llmcompressor]'"
 
@@ -24,7 +25,7 @@ def shipped() -> dict[str, Path]:
 
 def read(name: str) -> str:
     """Return the text of a recipe file, or of a shipped recipe of that name; ValueError where there is neither."""
-    path = Path(name).expanduser()
+    path = home(name)
     if not path.is_file():
         path = shipped().get(name, path)
     if not path.is_file():

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from harness.pruning.anatomy import ATTENTION_WRITER, MLP_WRITER, layer_shape, linears
+from harness.models.anatomy import ATTENTION_WRITER, MLP_WRITER, layer_shape, linears
 from harness.pruning.extraction import Keep
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from harness.pruning.anatomy import layer_shape, layer_shapes, layers, parameter_count
+from harness.models.anatomy import layer_shape, layer_shapes, layers, parameter_count
 from harness.pruning.budget import TOLERANCE, UNIT, check_reached
 from harness.pruning.extraction import Keep, extract
 from harness.pruning.ratios import best

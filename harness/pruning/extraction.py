@@ -5,17 +5,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from harness.models.anatomy import layer_shape, layer_shapes, layers
 from harness.models.per_layer import BY_FAMILY, PREFIX
-from harness.pruning.anatomy import layer_shape, layer_shapes, layers
 
 NORMS = ("input_layernorm", "post_attention_layernorm")
 ATTENTION_PARTS = ("self_attn.", "input_layernorm.")  # what goes with the last key-value group
 MLP_PARTS = ("mlp.", "post_attention_layernorm.")
+PER_LAYER = ("layer_types", "mlp_layer_types", "no_rope_layers")  # lists of a configuration with an entry a layer
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ def extract(
         parts.append(_sliced(layers(model)[keep.layer], keep, stream))
         if release:
             let_go(layers(model)[keep.layer])
-    smaller = _build(model, [shape for shape, _ in parts], stream, head_dim)
+    lists = {name: found for name in PER_LAYER if (found := getattr(model.config, name, None))}
+    followed = {name: [found[keep.layer] for keep in keeps] for name, found in lists.items()}
+    smaller = _build(model, [shape for shape, _ in parts], stream, head_dim, followed)
     known = getattr(model.config, "kept_layers", None) or range(len(layers(model)))
     smaller.config.kept_layers = [known[keep.layer] for keep in keeps]
     state = {
@@ -117,12 +121,14 @@ def _sliced(layer: nn.Module, keep: Keep, stream: int) -> tuple[dict[str, int], 
     return sizes, weights
 
 
-def _build(model: PreTrainedModel, sizes: list[dict[str, int]], hidden: int, head_dim: int) -> PreTrainedModel:
+def _build(
+    model: PreTrainedModel, sizes: list[dict[str, int]], hidden: int, head_dim: int, followed: dict[str, list[Any]]
+) -> PreTrainedModel:
     family = model.config.model_type.removeprefix(PREFIX)
     settings = model.config.to_dict()
-    for name in ("per_layer_config", "auto_map", "layer_types", "model_type", "architectures", "transformers_version"):
+    for name in ("per_layer_config", "auto_map", "model_type", "architectures", "transformers_version"):
         settings.pop(name, None)
-    settings |= {"num_hidden_layers": len(sizes), "head_dim": head_dim, "hidden_size": hidden}
+    settings |= {"num_hidden_layers": len(sizes), "head_dim": head_dim, "hidden_size": hidden, **followed}
     causal = BY_FAMILY[family]
     plain = causal.__mro__[2]  # the family's own class, after the per-layer mixin
     heads = {name: settings[name] for name in ("num_key_value_heads", "num_attention_heads")}

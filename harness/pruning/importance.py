@@ -13,7 +13,8 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from harness import progress
-from harness.pruning.anatomy import ATTENTION_WRITER, MLP_WRITER, LayerShape, layer_shapes, layers, linears
+from harness.models.anatomy import ATTENTION_WRITER, MLP_WRITER, layer_shapes, layers, linears
+from harness.models.layer_shape import LayerShape
 
 
 @dataclass(frozen=True)

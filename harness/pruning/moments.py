@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from harness import progress
-from harness.pruning.anatomy import layers
+from harness.models.anatomy import layers
 from harness.pruning.columns import writers
 
 

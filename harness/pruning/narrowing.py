@@ -7,8 +7,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from harness.models.anatomy import layer_shape
 from harness.models.per_layer import AbsentAttention, AbsentMLP
-from harness.pruning.anatomy import layer_shape
 from harness.pruning.extraction import Keep
 
 

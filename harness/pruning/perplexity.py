@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from harness import progress
-from harness.pruning.anatomy import layers
+from harness.models.anatomy import layers
 from harness.pruning.walk import first_inputs
 
 Layer = Callable[..., Tensor]  # a decoder layer, or what is run in its place
@@ -37,8 +37,8 @@ class Relay:
     def loss(self, index: int, layer: Layer) -> float:
         """Return the nats per token, the logarithm of the perplexity, with `layer` in the place of layer `index`."""
         stack, total = (layer, *self.stack[index + 1 :]), 0.0
-        for sample, state, extra in zip(self._samples, self._inputs[index], self._arguments, strict=True):
-            total += negative_log_likelihood(self._model, run(stack, state, extra), sample)
+        for sample, state, extras in zip(self._samples, self._inputs[index], self._extras(index), strict=True):
+            total += negative_log_likelihood(self._model, run(stack, state, extras), sample)
         return total / self._count
 
     @torch.no_grad()
@@ -46,14 +46,19 @@ class Relay:
         """Let `layer` stand in the place of layer `index` from now on."""
         self.stack[index] = layer
         del self._inputs[index + 1 :]
-        for each in self.stack[index:-1]:
-            self._inputs.append([run((each,), *pair) for pair in zip(self._inputs[-1], self._arguments, strict=True)])
+        for place in range(index, len(self.stack) - 1):
+            batches = zip(self._inputs[-1], self._arguments[place], strict=True)
+            self._inputs.append([self.stack[place](state, **extra) for state, extra in batches])
+
+    def _extras(self, index: int) -> Iterator[tuple[dict[str, Any], ...]]:
+        """Yield the arguments of the layers from `index` on, batch by batch."""
+        return zip(*self._arguments[index:], strict=True)
 
 
-def run(stack: Sequence[Layer], state: Tensor, arguments: dict[str, Any]) -> Tensor:
-    """Return what comes out of layers one after the other (batch, length, hidden)."""
-    for layer in stack:
-        state = layer(state, **arguments)
+def run(stack: Sequence[Layer], state: Tensor, arguments: Sequence[dict[str, Any]]) -> Tensor:
+    """Return what comes out of layers one after the other (batch, length, hidden), each called with its own arguments."""
+    for layer, extra in zip(stack, arguments, strict=True):
+        state = layer(state, **extra)
     return state
 
 
@@ -69,13 +74,14 @@ def perplexities_without(model: PreTrainedModel, tokens: Tensor) -> Tensor:
     losses = []
     for index, layer in enumerate(progress.track(stack, "layers left out")):
         later = stack[index + 1 :]
+        extras = [[of_layer[sample] for of_layer in arguments[index + 1 :]] for sample in range(len(states))]
         losses.append(
             sum(
                 negative_log_likelihood(model, run(later, state, extra), sample)
-                for sample, state, extra in zip(tokens.split(1), states, arguments, strict=True)
+                for sample, state, extra in zip(tokens.split(1), states, extras, strict=True)
             )
         )
-        states = [run((layer,), state, extra) for state, extra in zip(states, arguments, strict=True)]
+        states = [layer(state, **extra) for state, extra in zip(states, arguments[index], strict=True)]
     return torch.tensor(losses, dtype=torch.float64).div(tokens[:, 1:].numel()).exp()
 
 

@@ -8,7 +8,8 @@ from collections.abc import Container
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from harness.pruning.anatomy import LayerShape, layer_shapes, outside_parameters, parameter_count
+from harness.models.anatomy import layer_shapes, outside_parameters, parameter_count
+from harness.models.layer_shape import LayerShape
 from harness.pruning.budget import bisect, check_reached
 from harness.pruning.extraction import Keep
 

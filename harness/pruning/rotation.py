@@ -9,7 +9,7 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from harness.pruning.anatomy import LayerShape
+from harness.models.layer_shape import LayerShape
 from harness.pruning.budget import UNIT, bisect
 
 Count = Callable[[Sequence[int]], int]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from harness import progress
-from harness.pruning.anatomy import layers, linears
+from harness.models.anatomy import layers, linears
 
 
 @contextlib.contextmanager

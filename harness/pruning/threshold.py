@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from harness.pruning.anatomy import LayerShape
+from harness.models.layer_shape import LayerShape
 from harness.pruning.budget import UNIT
 from harness.pruning.extraction import Keep
 

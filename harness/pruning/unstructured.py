@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from harness import progress
-from harness.data.calibration import Calibration
-from harness.pruning.anatomy import layers, linears, parameter_count
 from harness.pruning.budget import sparsity_for
-from harness.pruning.masks import lowest, n_of_m
-from harness.pruning.owl import layer_sparsities, outlier_share
-from harness.pruning.walk import input_norms, walk
+from harness.pruning.no_grad import no_grad
 from harness.spec import Cost, Method
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+    from harness.data.calibration import Calibration
 
 
 class Unstructured(Method):
@@ -53,6 +52,8 @@ class Unstructured(Method):
 
     def target(self, model: PreTrainedModel) -> float:
         """Return the share of zeros for each linear (unused with a pattern)."""
+        from harness.models.anatomy import layers, linears, parameter_count
+
         if self.sparsity is not None or self.budget is None:
             return self.sparsity or 0.0
         prunable = sum(linear.weight.numel() for layer in layers(model) for _, linear in linears(layer))
@@ -60,6 +61,8 @@ class Unstructured(Method):
 
     def mask(self, score: Tensor, sparsity: float, *, per_row: bool = True) -> Tensor:
         """Return (out, in) bool, True where pruned; without a pattern the lowest of each row, or of the whole matrix."""
+        from harness.pruning.masks import lowest, n_of_m
+
         if self.pattern is None:
             return lowest(score, sparsity, per_row=per_row)
         return n_of_m(score, *self.kept_of)
@@ -90,9 +93,13 @@ class Layerwise(Unstructured):
     def effort(self, tokens: int) -> Cost:
         return Cost(forward_tokens=(2 if self.ratios == "uniform" else 4) * tokens, seconds=5)
 
-    @torch.no_grad()
+    @no_grad
     def sparsities(self, model: PreTrainedModel, tokens: Tensor) -> list[float]:
         """Return each layer's share of zeros; for OWL from one pass of `tokens` (samples, length) through the model."""
+        from harness.models.anatomy import layers, linears
+        from harness.pruning.owl import layer_sparsities, outlier_share
+        from harness.pruning.walk import input_norms, walk
+
         stack, target = layers(model), self.target(model)
         if self.ratios == "uniform":
             return [target] * len(stack)
@@ -104,11 +111,13 @@ class Layerwise(Unstructured):
         counts = [sum(linear.weight.numel() for _, linear in linears(layer)) for layer in stack]
         return layer_sparsities(shares, counts, target=target, deviation=self.owl_lambda)
 
-    @torch.no_grad()
     def pruning(
         self, model: PreTrainedModel, calibration: Calibration
     ) -> Iterator[tuple[nn.Module, Callable[..., None], float]]:
         """Yield (layer, feed, sparsity) per layer; its inputs come from the layers that were pruned before it."""
+        from harness.models.anatomy import layers
+        from harness.pruning.walk import walk
+
         sparsities, count = self.sparsities(model, calibration.tokens), len(layers(model))
         start = 0.0 if self.ratios == "uniform" else 0.5
         going = progress.track(walk(model, calibration.tokens), "pruning layers", total=count, start=start)

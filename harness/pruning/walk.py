@@ -11,19 +11,19 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from harness.pruning.anatomy import layers, linears
+from harness.models.anatomy import layers, linears
+
+Arguments = list[dict[str, Any]]  # what a layer is called with beside its states, a batch each
 
 
-class _Caught(Exception):
-    """Raised to stop the model once the first layer's inputs are known."""
+class _Passed(nn.Module):
+    """Stands in a layer's place: lets the states pass and keeps what the layer would be called with."""
 
-
-class _Catcher(nn.Module):
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
         self.layer = layer
         self.inputs: list[Tensor] = []
-        self.arguments: dict[str, Any] = {}
+        self.arguments: Arguments = []
 
     def __getattr__(self, name: str) -> Any:  # transformers reads attributes such as attention_type from a layer
         try:
@@ -31,27 +31,30 @@ class _Catcher(nn.Module):
         except AttributeError:
             return getattr(super().__getattr__("layer"), name)
 
-    def forward(self, hidden: Tensor, **arguments: Any) -> None:
+    def forward(self, hidden: Tensor, **arguments: Any) -> Tensor:
         self.inputs.append(hidden.detach())
-        self.arguments = arguments
-        raise _Caught
+        self.arguments.append(arguments)
+        return hidden
 
 
 @torch.no_grad()
-def first_inputs(model: PreTrainedModel, tokens: Tensor, batch: int = 8) -> tuple[list[Tensor], list[dict[str, Any]]]:
-    """Return what the first layer receives for `tokens` (samples, length): hidden states and keyword arguments per batch."""
+def first_inputs(model: PreTrainedModel, tokens: Tensor, batch: int = 8) -> tuple[list[Tensor], list[Arguments]]:
+    """Return what the first layer receives for `tokens` (samples, length), per batch, and keyword arguments per layer and batch.
+
+    Layers of one model may get different ones: another mask under a sliding window, other rotations. Equal ones are the
+    same tensors.
+    """
     stack = layers(model)
-    catcher = _Catcher(stack[0])
-    stack[0] = catcher
-    arguments = []
+    passed = [_Passed(layer) for layer in stack]
     try:
+        for index, each in enumerate(passed):
+            stack[index] = each
         for chunk in tokens.split(batch):
-            with contextlib.suppress(_Caught):
-                model(input_ids=chunk.to(model.device), use_cache=False)
-            arguments.append(catcher.arguments)
+            model.get_decoder()(input_ids=chunk.to(model.device), use_cache=False)
     finally:
-        stack[0] = catcher.layer
-    return catcher.inputs, arguments
+        for index, each in enumerate(passed):
+            stack[index] = each.layer
+    return passed[0].inputs, [each.arguments for each in passed]
 
 
 @torch.no_grad()
@@ -64,13 +67,11 @@ def walk(
     """
     hidden, arguments = first_inputs(model, tokens, batch)
     for index, layer in enumerate(layers(model)):
-        yield index, layer, partial(_feed, layer, hidden, arguments)
-        hidden = [layer(state, **extra) for state, extra in zip(hidden, arguments, strict=True)]
+        yield index, layer, partial(_feed, layer, hidden, arguments[index])
+        hidden = [layer(state, **extra) for state, extra in zip(hidden, arguments[index], strict=True)]
 
 
-def _feed(
-    layer: nn.Module, hidden: list[Tensor], arguments: list[dict[str, Any]], observe: Callable[[str, Tensor], None]
-) -> None:
+def _feed(layer: nn.Module, hidden: list[Tensor], arguments: Arguments, observe: Callable[[str, Tensor], None]) -> None:
     with observing(layer, observe):
         for state, extra in zip(hidden, arguments, strict=True):
             layer(state, **extra)

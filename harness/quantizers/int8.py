@@ -19,13 +19,14 @@ class Int8(Quantizer):
 
     def apply(self, source: Path, target: Path) -> PreTrainedModel:
         from torchao.quantization import Int8WeightOnlyConfig
-        from transformers import AutoModelForCausalLM, TorchAoConfig
+        from transformers import TorchAoConfig
 
-        from harness.models.checkpoint import copy_tokenizer, quiet
+        from harness.models.checkpoint import copy_tokenizer, loaded, quiet
 
+        model = loaded(source, dtype="auto", quantization_config=TorchAoConfig(Int8WeightOnlyConfig()))
+        if all(type(weight.data).__name__ in ("Tensor", "Parameter") for weight in model.parameters()):
+            raise ValueError(f"int8 finds no linear to quantize in a {model.config.model_type} model")
         with quiet():
-            config = TorchAoConfig(Int8WeightOnlyConfig())
-            model = AutoModelForCausalLM.from_pretrained(source, dtype="auto", quantization_config=config)
             model.save_pretrained(target)
         copy_tokenizer(source, target)
         return model

@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from harness.pruning.anatomy import layers
+from harness.models.anatomy import layers
 from harness.recovery.adapters import add_lora, merge_lora
+from harness.recovery.kinds import Adapter
 from harness.recovery.masked_lora import add_masked_lora, merge_masked_lora
 from harness.recovery.mixture import add_mixture, balance, merge_mixture, mixtures, routing_shares
-from harness.recovery.recover import Adapter
 
 
 @dataclass(frozen=True)

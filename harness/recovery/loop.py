@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -10,20 +9,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from harness import progress
 from harness.data.calibration import batches
 from harness.recovery.adamw import AdamW
+from harness.recovery.state import Row, resume, save
 
 SAVE_SECONDS = 60  # a kill costs this much training at most
 WARM_SHARE = 0.1
 CLIP = 1.0
-STATE = "training.safetensors"
-
-Row = tuple[int, int, float, str]  # step, tokens trained on so far, loss in nats per response token, kind
 
 
 class Update(NamedTuple):
@@ -89,30 +84,3 @@ def schedule(step: int, steps: int) -> float:
     """Return the learning rate's factor: linear warm-up, then linear decay to a tenth."""
     warm = max(1, int(steps * WARM_SHARE))
     return (step + 1) / warm if step < warm else 1 - 0.9 * (step - warm) / max(1, steps - warm)
-
-
-def save(scratch: Path, optimizer: AdamW, curve: list[Row]) -> None:
-    """Keep weights, moments and curve, replacing the last state in one rename."""
-    parts = {"weight": optimizer.weights, "mean": optimizer.means, "square": optimizer.squares}
-    tensors = {
-        f"{part}:{name}": tensor.detach().contiguous() for part, kept in parts.items() for name, tensor in kept.items()
-    }
-    draft = scratch / f"{STATE}.draft"
-    save_file(tensors, draft, metadata={"curve": json.dumps(curve), "counts": json.dumps(optimizer.counts)})
-    draft.replace(scratch / STATE)
-
-
-def resume(scratch: Path, optimizer: AdamW) -> list[Row]:
-    """Load the state that `save` kept into the optimizer and its weights; return the curve so far, empty at a fresh start."""
-    path = scratch / STATE
-    if not path.is_file():
-        return []
-    with safe_open(path, "pt") as kept, torch.no_grad():
-        metadata = kept.metadata()
-        optimizer.counts = json.loads(metadata["counts"])
-        for name, weight in optimizer.weights.items():
-            weight.copy_(kept.get_tensor(f"weight:{name}"))
-            if name in optimizer.counts:
-                optimizer.means[name] = kept.get_tensor(f"mean:{name}").to(weight.device)
-                optimizer.squares[name] = kept.get_tensor(f"square:{name}").to(weight.device)
-        return [tuple(row) for row in json.loads(metadata["curve"])]

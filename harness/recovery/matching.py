@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from harness.pruning.anatomy import layers
+from harness.models.anatomy import layers
 
 
 def match_layers(pruned: PreTrainedModel, dense: PreTrainedModel) -> list[int]:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from harness.pruning.anatomy import ATTENTION, MLP, has_mlp, layers
+from harness.models.anatomy import ATTENTION, MLP, has_mlp, layers
 from harness.recovery.adapters import add_lora, merge_lora
+from harness.recovery.objective import precision
 
 ROUTER_STD = 0.02
 
@@ -177,7 +178,7 @@ def routing_shares(model: PreTrainedModel, batches: Iterable[Tensor]) -> dict[in
     """Return the mean routing weights (experts,) over all tokens of `batches` (rows, length), by layer; each sums to one."""
     totals = {index: torch.zeros_like(mixture.router[:, 0]).double() for index, mixture in mixtures(model).items()}
     for ids in batches:
-        with torch.autocast(model.device.type, dtype=torch.bfloat16):  # as in training
+        with precision(model):  # as in training
             model.get_decoder()(input_ids=ids.to(model.device), use_cache=False)
         for index, mixture in mixtures(model).items():
             totals[index] += mixture.shares * ids.numel()

@@ -24,9 +24,18 @@ def parts(ids: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, float]]
         yield part, wanted, 1 / count
 
 
+def precision(model: PreTrainedModel) -> torch.autocast:
+    """Let passes compute in the run's dtype, that of the checkpoint, whatever the weights are trained in.
+
+    16 bits on a processor that has no instructions for them take many times as long, and dtype=auto picks float32 there.
+    """
+    sixteen = model.config.dtype in (torch.bfloat16, torch.float16)
+    return torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=sixteen)
+
+
 def response_logits(model: PreTrainedModel, ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return (logits (tokens, vocabulary) float32, targets (tokens,)) where a response token is predicted, head nowhere else."""
-    with torch.autocast(ids.device.type, dtype=torch.bfloat16):
+    with precision(model):
         hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
         wanted = labels[:, 1:]
         kept = wanted != IGNORED

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from harness.recovery.kinds import LINEARS, Adapter, Linear
 from harness.spec import Cost, DataSource, Step, Work
 
 if TYPE_CHECKING:
@@ -16,11 +17,7 @@ if TYPE_CHECKING:
     from harness.recovery.adapting import Adapted
     from harness.recovery.loop import Update
 
-Trained = Literal["full", "lora"]  # what a super-network takes
-Adapter = Literal[Trained, "mixlora"]
-Linear = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 PROBES = 8  # batches
-LINEARS: tuple[Linear, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 class Recover(Step):
@@ -37,6 +34,7 @@ class Recover(Step):
     """
 
     KIND = "recover"
+    VERSION: ClassVar[int] = 2  # 2: passes in the run's dtype
     LATER: ClassVar[frozenset[str]] = frozenset({"lora_dropout", "experts", "top_k", "balance"})
     training: DataSource
     tokens: Annotated[int, Field(gt=0)]
@@ -87,10 +85,10 @@ class Recover(Step):
 
     def train(self, model: Any, data: Tensor, teacher: Any, work: Work) -> list[Any]:
         """Train `model` in place, in float32, and return the curve; LoRA is merged."""
-        from harness.pruning.anatomy import layers
+        from harness.models.anatomy import layers
+        from harness.models.zeros import zero_masks
         from harness.recovery.adapting import LoRA, adapt
         from harness.recovery.loop import train
-        from harness.recovery.masks import zero_masks
 
         masks = zero_masks(layers(model))
         model.float().requires_grad_(False)

@@ -48,8 +48,8 @@ class Refit(Step):
         from harness.compress import store_model
         from harness.data.calibration import draw
         from harness.models import checkpoint
-        from harness.pruning.anatomy import layers
-        from harness.recovery.masks import zero_masks
+        from harness.models.anatomy import layers
+        from harness.models.zeros import zero_masks
 
         source = work.checkpoint()
         calibration = draw(self.calibration, checkpoint.load_tokenizer(source))
@@ -72,7 +72,7 @@ def refitted(
     import torch
 
     from harness import progress
-    from harness.pruning.anatomy import layers, linears
+    from harness.models.anatomy import layers, linears
     from harness.pruning.walk import first_inputs
     from harness.recovery.matching import match_layers
     from harness.recovery.solve import solve
@@ -85,19 +85,19 @@ def refitted(
     for index, layer in enumerate(progress.track(layers(model), "refit")):
         with torch.no_grad():
             while position < matched[index]:
-                theirs = _forward(layers(dense)[position], theirs, dense_arguments)
+                theirs = _forward(layers(dense)[position], theirs, dense_arguments[position])
                 position += 1
             names = [name for name in BEFORE if name in dict(linears(layer))]  # attention or MLP may be gone
-            theirs, goals = _goals(layers(dense)[position], names, theirs, dense_arguments)
+            theirs, goals = _goals(layers(dense)[position], names, theirs, dense_arguments[position])
             position += 1
             for name in names:
-                sums = _sums(layer, name, ours, arguments, [goal[name] for goal in goals], target)
+                sums = _sums(layer, name, ours, arguments[index], [goal[name] for goal in goals], target)
                 change = solve(sums.gram, sums.cross, damp)
                 weight = layer.get_submodule(name).weight
                 weight.copy_(weight.double() + change)
                 errors = {"before": sums.squares / sums.targets, "after": sums.left(change) / sums.targets}
                 yield {"layer": index, "dense_layer": matched[index], "projection": name, **errors}
-            ours = _forward(layer, ours, arguments)
+            ours = _forward(layer, ours, arguments[index])
 
 
 def _forward(layer: Any, states: list[Tensor], arguments: Arguments) -> list[Tensor]:

@@ -1,1 +1,1 @@
-"""The verbs of the command line, a file each: every verb takes the words after it and returns an exit code."""
+"""The verbs of the command line, a file each: a pydantic model whose fields are the words that the verb takes."""

@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import ClassVar
 
-from harness.verbs.terminal import console
-from harness.verbs.words import listed, names_and_options, number, one_of
+from pydantic import Field
 
-FORMATS = ("table", "markdown", "json")
-KNOWN = {
-    "store": "harness-store",
-    "run": "",
-    "task": "",
-    "metric": "",
-    "flips": "5",
-    "format": "table",
-    "level": "0.95",
-}
+from harness.command.verb import DONE, Verb
+from harness.command.words import FORMAT_MEANS, RUN_MEANS, STORE, STORE_MEANS, Format, Names, Number, whole
 
 
-def compare(words: list[str]) -> int:
-    """Print the comparison; differences are variant minus reference, and the reference is the first name."""
-    names, asked = names_and_options(words, KNOWN)
-    from harness.store import Store
-    from reports import compare as comparing
-    from reports.compare_json import json_report
-    from reports.compare_sides import sides
-    from reports.compare_text import markdown_report, rich_report
+class Compare(Verb):
+    """Compare variants of a stored run item by item.
 
-    one_of(asked["format"], FORMATS, what="format")
-    examples = number(asked["flips"], key="flips")
-    if examples < 0 or examples != int(examples):
-        raise ValueError(f"flips must be a whole number of at least 0, not {asked['flips']}")
-    found = sides(names, Store(Path(asked["store"])), asked["run"])
-    level = number(asked["level"], key="level")
-    report = comparing.compare(found, tasks=listed(asked["task"]), metric=asked["metric"], level=level)
-    if asked["format"] == "table":
-        console().print(rich_report(report, examples=int(examples)))
-    else:
-        text = json_report if asked["format"] == "json" else markdown_report
-        print(text(report, examples=int(examples)), end="")
-    return 0
+    The first named is the reference; differences are variant minus reference, with intervals, exact tests, and examples of
+    items that one answers and the other does not. Example: harness compare dense nas@0.75
+    """
+
+    NAME: ClassVar[str] = "compare"
+    NAMES: ClassVar[str] = "REFERENCE VARIANT [VARIANT ...]"
+    store: str = Field(STORE, description=STORE_MEANS)
+    run: str = Field("", description=RUN_MEANS)
+    task: Names = Field((), description="tasks, a,b or [a,b]; all where empty")
+    metric: str = Field("", description="a metric of the tasks, for example acc_norm; what tables show where empty")
+    flips: whole(0) = Field(5, description="examples of items that changed")  # type: ignore[valid-type]
+    format: Format = Field("table", description=FORMAT_MEANS)
+    level: Number = Field(0.95, description="of the intervals")
+
+    def __call__(self) -> int:
+        from harness.command.stored import readable
+        from harness.command.terminal import console
+        from reports.compare import pairs
+        from reports.compare.program import json_report
+        from reports.compare.sides import sides
+        from reports.compare.text import markdown_report, rich_report
+
+        named = sides(list(self.names), readable(self.store), self.run)
+        report = pairs.compare(named, tasks=self.task, metric=self.metric, level=self.level)
+        if self.format == "table":
+            console().print(rich_report(report, examples=self.flips))
+        else:
+            text = json_report if self.format == "json" else markdown_report
+            print(text(report, examples=self.flips), end="")
+        return DONE

@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import ClassVar
 
-from harness.outside import environments
-from harness.verbs.words import names_and_options, one_of
+from pydantic import Field
 
-ACTIONS = ("create", "ls")
+from harness.command.verb import DONE, Verb
+from harness.words.home import home
 
 
-def env(words: list[str]) -> int:
-    """Do `create NAME [requirements=FILE]` or `ls`."""
-    if not words or "=" in words[0]:
-        raise ValueError(f"harness env needs one of the words {', '.join(ACTIONS)} behind it")
-    action = one_of(words[0], ACTIONS, what="harness env")
-    names, asked = names_and_options(words[1:], {"requirements": ""} if action == "create" else {})
-    if action == "ls":
+class EnvCreate(Verb):
+    """Make an environment of its own for a tool that cannot live beside ours (sparseml), or for a command of your own."""
+
+    NAME: ClassVar[str] = "env create"
+    NAMES: ClassVar[str] = "NAME"
+    requirements: str = Field("", description="file of requirements; none for the tools that we know")
+
+    def __call__(self) -> int:
+        from harness.outside import environments
+
+        if len(self.names) != 1:
+            raise ValueError(
+                f"harness env create takes one name, not {len(self.names)}; known: {', '.join(environments.PINS)}"
+            )
+        environments.create(self.names[0], _lines(self.requirements))
+        return DONE
+
+
+class EnvLs(Verb):
+    """List the environments that are there."""
+
+    NAME: ClassVar[str] = "env ls"
+
+    def __call__(self) -> int:
+        from harness.outside import environments
+
         for name in environments.known():
             print(f"{name}  {environments.folder(name)}")
-        return 0
-    if len(names) != 1:
-        raise ValueError(f"harness env create takes one name, not {len(names)}; known: {', '.join(environments.PINS)}")
-    environments.create(names[0], _lines(asked["requirements"]))
-    return 0
+        return DONE
 
 
 def _lines(file: str) -> tuple[str, ...]:
     """Return the requirements of a file, without comments; none for no file."""
     if not file:
         return ()
-    path = Path(file).expanduser()
+    path = home(file)
     if not path.is_file():
         raise ValueError(f"requirements={file}: no such file")
     lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())

@@ -2,65 +2,91 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from harness.verbs.report import stored_run
-from harness.verbs.terminal import console, show_table
-from harness.verbs.words import number, one_of, options
+from pydantic import Field, model_validator
+
+from harness.command.verb import DONE, WRONG, Verb
+from harness.command.words import FORMAT_MEANS, RUN_MEANS, STORE, STORE_MEANS, Flag, Format, Number
 
 if TYPE_CHECKING:
-    from harness.store import Store
+    from harness.storage.store import Store
+    from reports.gate.checks import Limits
 
-FORMATS = ("table", "markdown", "json")
-LIMITS = {"level": "0.95", "drop": "0", "perplexity": "0.005", "speed": "0.1", "memory": "0.1", "flips": "inf"}
-KNOWN = {
-    "baseline": "",
-    "store": "harness-store",
-    "run": "",
-    "baseline_run": "",
-    "update": "false",
-    "format": "table",
-    **LIMITS,
-}
+LIMITS = ("level", "drop", "perplexity", "speed", "memory", "measured", "flips")
 
 
-def gate(words: list[str]) -> int:
-    """Judge the newest run (or `run=`) by the baseline, or with update=true make it the baseline.
+class Gate(Verb):
+    """Judge a run by a kept baseline, for CI; with update=true, keep the run as the baseline.
 
-    Exit codes: 0 no regression, 1 a regression, or something of the baseline is missing, 2 wrong words, 3 nothing was measured.
+    Sizes must be equal, accuracies and speeds not worse beyond chance and the limits given here.
     """
-    asked = options(words, KNOWN)
-    one_of(asked["format"], FORMATS, what="format")
-    one_of(asked["update"], ("true", "false"), what="update")
-    if not asked["baseline"]:
-        raise ValueError("gate needs baseline=FOLDER: where a run was kept with update=true, or any store")
-    numbers = {name: number(asked[name], key=name) for name in LIMITS}
-    if not (numbers["level"] < 1 and numbers["level"] > 0 and all(value >= 0 for value in numbers.values())):
-        raise ValueError("level must lie in (0, 1), and drop, perplexity, speed, memory and flips at 0 or above")
-    from harness.store import Store
-    from reports import gate_baseline
 
-    store, place = Store(Path(asked["store"])), Path(asked["baseline"]).expanduser()
-    run = stored_run(store, asked["run"], asked["store"])
-    if asked["update"] == "true":
-        size = gate_baseline.keep(run, store, place)
-        print(f"baseline: run {run['id']} with {len(run['variants'])} variants kept in {place}, {size / 1e6:.1f} MB")
-        return 0
-    old, kept = gate_baseline.opened(place, asked["baseline_run"])
-    return _judged(run, store, old, kept, numbers, asked["format"])
+    NAME: ClassVar[str] = "gate"
+    EXITS: ClassVar[dict[int, str]] = {
+        DONE: "no regression",
+        1: "a regression, or something of the baseline is missing",
+        WRONG: "wrong words",
+        3: "nothing was measured",
+    }
+    baseline: str = Field("", description="folder where a run was kept with update=true, or any store")
+    store: str = Field(STORE, description=STORE_MEANS)
+    run: str = Field("", description=RUN_MEANS)
+    baseline_run: str = Field("", description="a run of the baseline by its id; its newest where empty")
+    update: Flag = Field(False, description="keep the run at the baseline's place instead of judging it")
+    format: Format = Field("table", description=FORMAT_MEANS)
+    level: Number = Field(0.95, description="of the tests, over all of them together")
+    drop: Number = Field(0.0, description="accuracy that may be lost, as a share: 0.01 is one point")
+    perplexity: Number = Field(0.005, description="share by which a perplexity may rise")
+    speed: Number = Field(0.1, description="share of speed that may be lost")
+    memory: Number = Field(0.1, description="share by which peak memory may rise")
+    measured: Number = Field(0.1, description="share by which another measured quantity, such as energy, may get worse")
+    flips: Number = Field(float("inf"), description="items of a task that may be answered otherwise")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if not self.baseline:
+            raise ValueError("gate needs baseline=FOLDER: where a run was kept with update=true, or any store")
+        if not (0 < self.level < 1 and all(getattr(self, name) >= 0 for name in LIMITS)):
+            raise ValueError(
+                "level must lie in (0, 1), and drop, perplexity, speed, memory, measured and flips at 0 or above"
+            )
+        return self
+
+    def __call__(self) -> int:
+        from harness.command.stored import readable, stored_run
+        from harness.words.home import home
+        from reports.gate import baseline as keeping
+        from reports.gate.checks import Limits
+
+        store, place = readable(self.store), home(self.baseline)
+        run = stored_run(store, self.run, self.store)
+        if self.update:
+            size = keeping.keep(run, store, place)
+            print(
+                f"baseline: run {run['id']} with {len(run['variants'])} variants kept in {place}, {size / 1e6:.1f} MB"
+            )
+            return DONE
+        old, kept = keeping.opened(place, self.baseline_run)
+        limits = Limits(**{name: getattr(self, name) for name in LIMITS})
+        return _judged(run, store, old, kept, limits, self.format)
 
 
-def _judged(
-    run: dict[str, Any], store: Store, old: dict[str, Any], kept: Store, numbers: dict[str, float], form: str
-) -> int:
-    from reports import gate as judging
-    from reports import gate_text
-    from reports.gate_checks import Limits
-    from reports.gate_measured import measured
+def _judged(run: dict[str, Any], store: Store, old: dict[str, Any], kept: Store, limits: Limits, form: str) -> int:
+    from harness.command.terminal import console, show_table
+    from harness.storage.store import Corrupt
+    from reports.gate import judge as judging
+    from reports.gate import text as gate_text
+    from reports.gate.measured import measured
 
-    before, now, limits = measured(old, kept), measured(run, store), Limits(**numbers)
-    checks = judging.judge(before, now, limits)
+    try:
+        before = measured(old, kept)
+    except Corrupt as error:
+        raise ValueError(
+            f"baseline={kept.root}: {error.key[:12]}: {error.damage}; restore the folder, or keep a run there anew with update=true"
+        ) from None
+    now = measured(run, store)
+    checks = [*judging.alike(old, run), *judging.judge(before, now, limits)]
     code = judging.outcome(checks, anew=judging.measured_anew(before, now))
     notes = gate_text.differing(old, run)
     if extra := gate_text.unknown(before, now):

@@ -2,60 +2,70 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness.verbs.terminal import console
-from harness.verbs.words import one_of, options
+from pydantic import Field
+
+from harness.command.report_folder import check_report
+from harness.command.verb import DONE, Verb
+from harness.command.words import RUN_MEANS, STORE, STORE_MEANS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
-    from harness.store import Store
+    from harness.storage.store import Store
 
 
-def report(words: list[str]) -> int:
-    """Write the asked format of a run, the newest by default."""
-    known = {"store": "harness-store", "report": "harness-report", "run": "", "format": "table", "paper": ""}
-    asked = options(words, known)
-    from harness.run import relative
-    from harness.store import Store
-    from reports import rows as reading
-    from reports.write import FORMATS, write
+class Report(Verb):
+    """Rewrite the tables and plots of a run from the store; nothing is measured.
 
-    store = Store(Path(asked["store"]))
-    if asked["paper"]:
-        from harness.verbs.paper import paper_report
+    With paper=NAME: a published table beside the run's rows, which harness run paper=NAME measures.
+    """
 
-        return paper_report(asked["paper"], stored_run(store, asked["run"], asked["store"]), store, asked["format"])
-    one_of(asked["format"], [*FORMATS, "table"], what="format")
-    run = stored_run(store, asked["run"], asked["store"])
-    if asked["format"] == "table":
-        paths = show(run, store, Path(asked["report"]), console())
-        print(f"report: {relative(paths['html'][0])}")
-    else:
-        for path in write(*reading.read(run, store), Path(asked["report"]), [asked["format"]])[asked["format"]]:
-            print(relative(path))
-    return 0
+    NAME: ClassVar[str] = "report"
+    store: str = Field(STORE, description=STORE_MEANS)
+    report: str = Field("harness-report", description="folder that the files are written into")
+    run: str = Field("", description=RUN_MEANS)
+    format: str = Field(
+        "table",
+        description="html, markdown, csv, json, plot; table: print it, write all. With paper=: table, markdown, latex, json",
+    )
+    paper: str = Field("", description="a published table, or a YAML file of your own")
 
+    def __call__(self) -> int:
+        from harness.command.stored import readable, stored_run
+        from harness.command.terminal import console
+        from harness.words.home import home, relative
+        from harness.words.nearest import one_of
+        from reports.run import rows as reading
+        from reports.written.folder import formats, write
 
-def stored_run(store: Store, name: str, place: str) -> dict[str, Any]:
-    """Return the run called `name`, or the newest of the store written as `place`; ValueError where there is none."""
-    from harness.data.layout import nearest
+        if not self.paper:
+            one_of(self.format, [*formats(), "table"], what="format")
+        store = readable(self.store)
+        if self.paper:
+            from harness.command.paper import paper_report
 
-    runs = {run["id"]: run for run in store.runs()}
-    if not runs:
-        raise ValueError(f"store={place} holds no run; start with harness run suite=demo")
-    if name and name not in runs:
-        raise ValueError(f"run {name} is not in the store; {nearest(name, list(runs))}")
-    return runs[name] if name else list(runs.values())[-1]
+            return paper_report(self.paper, stored_run(store, self.run, self.store), store, self.format)
+        folder = home(self.report)
+        check_report(folder)
+        run = stored_run(store, self.run, self.store)
+        if self.format == "table":
+            paths = show(run, store, folder, console())
+            print(f"report: {relative(paths['html'][0])}")
+        else:
+            for path in write(*reading.read(run, store), folder, [self.format])[self.format]:
+                print(relative(path))
+        return DONE
 
 
 def show(run: dict[str, Any], store: Store, folder: Path, terminal: Console) -> dict[str, list[Path]]:
     """Print the run's table, write every format into `folder`, and return the files."""
-    from reports import rows as reading
-    from reports import tables
-    from reports.write import write
+    from reports.run import rows as reading
+    from reports.run import tables
+    from reports.written.folder import write
 
     rows, facts = reading.read(run, store)
     terminal.print(tables.rich_table(rows, facts))

@@ -1,89 +1,83 @@
-"""`harness run` and `harness plan`: check, show what is to be done, do it, report it."""
+"""`harness run`: check, do what is not stored, report."""
 
 from __future__ import annotations
 
-import time
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from rich.table import Table
+from harness.command.run_words import OfRun
+from harness.command.verb import DONE, FAILED
 
-from harness import config, estimates, plan
-from harness.display import Live, duration
-from harness.run import execute, record, relative, title
-from harness.store import Store
-from harness.verbs.report import show
-from harness.verbs.terminal import console
+if TYPE_CHECKING:
+    from pathlib import Path
 
+    from rich.console import Console
 
-def checked(words: list[str]) -> tuple[plan.Plan, Store]:
-    """Return the plan that the words ask for and its store; ValueError says what is not to be had."""
-    with console().status("checking configuration, model and data"):
-        wanted = config.compose(words)
-        store = Store(wanted.store)
-        store.prepare()
-        return plan.build(wanted), store
+    from harness.storage.store import Store
 
 
-def run(words: list[str]) -> int:
-    """Execute what is not stored; 1 when a step failed or was skipped."""
-    started = time.time()
-    planned, store = checked(words)
-    estimates.check_disk(planned, store)
-    terminal = console()
-    for notice in planned.notices:
-        terminal.print(f"note: {notice}", style="yellow", highlight=False)
-    steps = len(planned.steps())
-    terminal.print(f"{len(planned.variants)} variants, {steps} steps; store {relative(store.root)}", highlight=False)
-    with Live(terminal) as watch:
-        summary = execute(planned, store, watch)
-    kept = record(planned, store, started, " ".join(["harness run", *words]), summary)
-    store.save_run(kept)
-    paths = show(kept, store, planned.run.report, terminal)
-    terminal.print(
-        f"{summary.stored} steps were stored, {len(summary.executed)} executed, {len(summary.failed)} failed, "
-        f"{len(summary.skipped)} skipped in {duration(time.time() - started)}",
-        highlight=False,
-    )
-    for key, reason in summary.failed.items():
+class Run(OfRun):
+    """Compare compression methods on a suite: execute what is not stored, print the table, write the report.
+
+    Example: harness run suite=demo
+    """
+
+    NAME: ClassVar[str] = "run"
+
+    def __call__(self) -> int:
+        import time
+
+        from harness import estimates
+        from harness.command.planning import checked, notices
+        from harness.command.terminal import console
+        from harness.display import Live, duration
+        from harness.run import execute, record
+        from harness.words.home import relative
+
+        started = time.time()
+        planned, store = checked(self.run_words)
+        estimates.check_disk(planned, store)
+        terminal = console()
+        for notice in notices(planned, store):
+            terminal.print(f"note: {notice}", style="yellow", soft_wrap=True)
+        steps = len(planned.steps())
+        terminal.print(f"{len(planned.variants)} variants, {steps} steps; store {relative(store.root)}", soft_wrap=True)
+        with Live(terminal) as watch:
+            summary = execute(planned, store, watch)
+        kept = record(planned, store, started, " ".join(["harness run", *self.run_words]), summary)
+        unwritten = _saved(kept, store, planned.run.report, terminal)
+        waited = f"{summary.meanwhile} stored by another run, " if summary.meanwhile else ""
         terminal.print(
-            f"failed: {reason}\n  log: {relative(store.log(key))}", style="red", highlight=False, soft_wrap=True
+            f"{summary.stored} steps were stored, {waited}{len(summary.executed)} executed, {len(summary.failed)} failed, "
+            f"{len(summary.skipped)} skipped in {duration(time.time() - started)}",
         )
-    terminal.print(f"report: {relative(paths['html'][0])}", highlight=False, soft_wrap=True)
-    return 1 if summary.failed or summary.skipped else 0
+        for key, why in summary.failed.items():
+            terminal.print(f"failed: {why}\n  log: {relative(store.log(key))}", style="red", soft_wrap=True)
+        for line in unwritten:
+            terminal.print(line, style="red", soft_wrap=True)
+        if not unwritten:
+            terminal.print(f"report: {relative(planned.run.report / 'report.html')}", soft_wrap=True)
+        return FAILED if summary.failed or summary.skipped or unwritten else DONE
 
 
-def show_plan(words: list[str]) -> int:
-    """Print every step with its state and estimate; nothing is executed."""
-    planned, store = checked(words)
-    rate, past, parameters = (
-        estimates.machine_rate(planned.run.resolved_dtype),
-        estimates.history(store),
-        estimates.model_parameters(planned, store),
-    )
-    table = Table(
-        "step",
-        "key",
-        "state",
-        "estimate",
-        title=f"suite {planned.run.suite}, model {planned.run.model}, {planned.run.resolved_dtype}",
-    )
-    left, undone = 0.0, []
-    for node in planned.steps():
-        stored = store.has(node.key)
-        seconds = estimates.seconds(node, parameters, rate, past)
-        if not stored:
-            left += seconds
-            undone.append(node)
-        failure = store.failure(node.key)
-        state = "stored" if stored else f"failed before: {failure['reason']}" if failure else "to do"
-        table.add_row(title(node, planned), node.key[:12], state, "" if stored else duration(seconds))
-    terminal = console()
-    for notice in planned.notices:
-        terminal.print(f"note: {notice}", style="yellow", highlight=False)
-    terminal.print(table)
-    written = estimates.disk(undone, planned, store)
-    terminal.print(
-        f"{len(planned.variants)} variants; about {duration(left)} of work left "
-        f"(corrected by this store's past steps where there are any) and at most {estimates.storage(written)} to store",
-        highlight=False,
-    )
-    return 0
+def _saved(run: dict[str, Any], store: Store, folder: Path, terminal: Console) -> list[str]:
+    """Keep the run's record and write its report; return a line for each that a full disk, say, did not take.
+
+    The table is printed first: what was measured is seen even where nothing can be written any more.
+    """
+    from harness.words.reasons import reason
+    from reports.run import rows as reading
+    from reports.run import tables
+    from reports.written.folder import write as write_report
+
+    rows, facts = reading.read(run, store)
+    terminal.print(tables.rich_table(rows, facts))
+    lines = []
+    for what, write in (
+        ("the run's record", lambda: store.save_run(run)),
+        (f"report={folder}", lambda: write_report(rows, facts, folder)),
+    ):
+        try:
+            write()
+        except OSError as error:
+            lines.append(f"{what} could not be written: {reason(error)}; the same command again writes what is missing")
+    return lines

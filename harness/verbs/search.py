@@ -2,181 +2,50 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import ClassVar
 
-import numpy as np
+from pydantic import Field
 
-from harness.verbs.searching import Searches, planned, understood
-from harness.verbs.terminal import console, show_table
-from harness.verbs.words import count, listed, one_of
-
-if TYPE_CHECKING:
-    from harness.store import Store
-    from reports.estimates import Estimate
-    from reports.searches import Search
-
-OWN = {"searchers": "[linas,evolution,nsga2,random]", "seeds": "3", "evaluations": "250", "format": "table"}
-MARKS = (50, 100, 250)  # evaluations at which the hypervolume is told, and the last
-SIZES = (0.9, 0.8, 0.7)  # at which the best fitness is told: (1 + lambda) serves no others
-NEAR = 0.005  # share of the dense parameters that a candidate may be off such a size
-STANDARD = "nsga2"  # whose hypervolume the others are to reach
+from harness.command.run_words import OfSearch
+from harness.command.verb import DONE, FAILED
+from harness.command.words import FORMAT_MEANS, Format, Names, whole
 
 
-def search(words: list[str]) -> int:
-    """Run the searches that are not stored, print a line a searcher; 1 when a step failed."""
-    from rich.console import Console
+class CompareSearchers(OfSearch):
+    """Compare searchers on one super-network, every one with several seeds.
 
-    from harness.display import Live
-    from harness.run import execute, relative
+    Prints hypervolumes, fitness at sizes, the predictor's rank correlation and seconds, with intervals over seeds.
+    """
 
-    passed, asked = understood(words, OWN)
-    form = one_of(asked["format"], ("table", "markdown", "json"), what="format")
-    seeds, evaluations = (count(asked[key], key=key) for key in ("seeds", "evaluations"))
-    names = list(dict.fromkeys(listed(asked["searchers"])))
-    if not names:
-        raise ValueError("searchers= names none")
-    made, store = planned(
-        passed,
-        [f"searcher={name},evaluations={evaluations},search_seed={seed}" for name in names for seed in range(seeds)],
-    )
-    out = console() if form == "table" else Console(stderr=True)
-    for notice in made.notices:
-        out.print(f"note: {notice}", style="yellow", highlight=False)
-    with Live(out) as watch:
-        summary = execute(made, store, watch)
-    found = stored(made, store)
-    if found:
-        show(rows(found, evaluations), form, title=_title(made, found[0]))
-    for key, reason in summary.failed.items():
-        out.print(f"failed: {reason}\n  log: {relative(store.log(key))}", style="red", highlight=False, soft_wrap=True)
-    return 1 if summary.failed or summary.skipped else 0
+    NAME: ClassVar[str] = "search"
+    searchers: Names = Field(("linas", "evolution", "nsga2", "random"), description="whom to compare")
+    seeds: whole(1, 1000) = Field(3, description="searches of each, seeds 0, 1, ...")  # type: ignore[valid-type]
+    evaluations: whole() = Field(250, description="networks that a search may score")  # type: ignore[valid-type]
+    format: Format = Field("table", description=FORMAT_MEANS)
 
+    def __call__(self) -> int:
+        from harness.command.searchers import rows, show, stored, title
+        from harness.command.searching import planned
+        from harness.command.terminal import console
+        from harness.display import Live
+        from harness.run import execute
+        from harness.words.home import relative
 
-def stored(made: Searches, store: Store) -> list[Search]:
-    """Return the finished searches as reports read them, with the seconds each took."""
-    found = []
-    for node in made.searches():
-        if store.has(node.key):
-            facts = json.loads((store.folder(node.key) / "records.json").read_text())
-            record = store.record(node.key)
-            assert node.parent is not None
-            own = {
-                "name": facts["searcher"],
-                "problem": node.parent.key,
-                "evaluations": record["result"]["evaluations"],
-            }
-            found.append(facts | own | {"seconds": record["cost"]["seconds"]})
-    return found
-
-
-def rows(found: Sequence[Search], evaluations: int) -> list[dict[str, Any]]:
-    """Return the numbers of each searcher, estimates over its seeds; ValueError where searches do not share a reference point."""
-    from reports.searches import comparable, curve, whole
-
-    lost = [
-        f"{one['name']} of seed {one['search_seed']}" for one in found if one["reference"] is None or not whole(one)
-    ]
-    if lost:
-        raise ValueError(f"{', '.join(lost)}: no candidate was scored on the whole search set; allow more evaluations")
-    if len(comparable(found)) > 1:
-        points = {f"{one['name']} of seed {one['search_seed']}": one["reference"] for one in found}
-        raise ValueError(f"the searches do not share a reference point, so no hypervolume compares them: {points}")
-    curves = {id(one): curve(one) for one in found}
-    rivals = [float(curves[id(one)].area[-1]) for one in found if one["name"] == STANDARD]
-    goal = sum(rivals) / len(rivals) if rivals else None
-    marks = sorted({*(mark for mark in MARKS if mark <= evaluations), evaluations})
-    names = dict.fromkeys(one["name"] for one in found)
-    return [_row(name, [one for one in found if one["name"] == name], curves, goal, marks) for name in names]
-
-
-def _row(
-    name: str, found: Sequence[Search], curves: dict[int, Any], goal: float | None, marks: Sequence[int]
-) -> dict[str, Any]:
-    from reports.agreement import prediction
-    from reports.searches import whole
-
-    def over(value: Callable[[Search], float | None]) -> Estimate | None:
-        """Return the mean over the seeds that have one."""
-        from reports.estimates import mean
-
-        known = [each for one in found if (each := value(one)) is not None]
-        return mean(known) if known else None
-
-    correlations = {id(one): prediction(whole(one)) for one in found}
-
-    def area(mark: int) -> Estimate | None:
-        return over(lambda one: _area(curves[id(one)], mark, marks[-1]))
-
-    def best(size: float) -> Estimate | None:
-        return over(lambda one: _best(one, size))
-
-    def tau(one: Search, within: bool) -> float | None:
-        known = correlations[id(one)]
-        side = known and (known.within if within else known.overall)
-        return side.value if side else None
-
-    return {
-        "searcher": name,
-        "seeds": len(found),
-        "hypervolume": {mark: area(mark) for mark in marks},
-        "evaluations_to_standard": over(lambda one: None if goal is None else curves[id(one)].reach(goal)),
-        "best": {size: best(size) for size in SIZES},
-        "tau": over(lambda one: tau(one, False)),
-        "tau_within_sizes": over(lambda one: tau(one, True)),
-        "seconds": over(lambda one: one["seconds"]),
-    }
-
-
-def _area(curve: Any, mark: int, last: int) -> float:
-    """Return the hypervolume after so many evaluations; the last mark takes all: a budget may be passed by a part of one."""
-    return float(curve.area[-1] if mark == last else curve.at(np.array([mark]))[0])
-
-
-def _best(one: Search, size: float) -> float | None:
-    """Return the best fitness of a search near a size; None where it scored nothing there."""
-    from reports.searches import whole
-
-    return min((each["fitness"] for each in whole(one) if abs(each["size"] - size) <= NEAR), default=None)
-
-
-def _title(made: Searches, one: Search) -> str:
-    return (
-        f"{made.run.model}, suite {made.run.suite}: hypervolume of ({one['objective']}, {one['cost']}) below "
-        f"{one['reference'][0]:.4g}, {one['reference'][1]:.4g}; space {one['space']}; means and 95 % t intervals over seeds"
-    )
-
-
-def show(found: Sequence[dict[str, Any]], form: str, *, title: str) -> None:
-    """Print the rows as a table, as markdown or as JSON."""
-    if form == "json":
-        plain = {"title": title, "searchers": found}
-        print(json.dumps(plain, indent=1, default=lambda estimate: vars(estimate)))
-        return
-    headers = ["searcher", "seeds"]
-    headers += [f"hypervolume at {mark}" for mark in found[0]["hypervolume"]]
-    headers += ["evaluations to NSGA-II's", *(f"fitness at {size:g}" for size in SIZES)]
-    headers += ["tau", "tau within sizes", "seconds"]
-    lines = [_cells(row) for row in found]
-    show_table(headers, lines, title=title, form=form)
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    seeds = row["seeds"]
-    return [
-        row["searcher"],
-        str(seeds),
-        *(_text(each, 4, seeds) for each in row["hypervolume"].values()),
-        _text(row["evaluations_to_standard"], 0, seeds),
-        *(_text(each, 4, seeds) for each in row["best"].values()),
-        *(_text(row[name], 2, seeds) for name in ("tau", "tau_within_sizes")),
-        _text(row["seconds"], 0, seeds),
-    ]
-
-
-def _text(estimate: Estimate | None, places: int, seeds: int) -> str:
-    """Return the estimate, with how many of the seeds have one where some do not."""
-    if estimate is None:
-        return "-"
-    return estimate.text(places) + (f" ({estimate.n} of {seeds})" if estimate.n < seeds else "")
+        names = list(dict.fromkeys(self.searchers))
+        if not names:
+            raise ValueError("searchers= names none")
+        limit = f"evaluations={self.evaluations}"
+        asked = [f"searcher={name},{limit},search_seed={seed}" for name in names for seed in range(self.seeds)]
+        made, store = planned(self.run_words, asked)
+        out = console() if self.format == "table" else console(stderr=True)
+        for notice in made.notices:
+            out.print(f"note: {notice}", style="yellow", highlight=False)
+        with Live(out) as watch:
+            summary = execute(made, store, watch)
+        if searches := stored(made, store):
+            show(rows(searches, self.evaluations), self.format, title=title(made, searches[0]))
+        for key, reason in summary.failed.items():
+            out.print(
+                f"failed: {reason}\n  log: {relative(store.log(key))}", style="red", highlight=False, soft_wrap=True
+            )
+        return FAILED if summary.failed or summary.skipped else DONE

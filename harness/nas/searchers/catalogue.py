@@ -1,23 +1,20 @@
-"""Every searcher by name."""
+"""Every searcher by name: the files beside this one, and what others bring by the entry points `harness.searchers`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-from harness.data.places import nearest
+from harness import registry
 from harness.nas.searchers.base import Searcher
-from harness.nas.searchers.evolution import Evolution
-from harness.nas.searchers.linas import Linas
-from harness.nas.searchers.morea import Morea
-from harness.nas.searchers.nsga2 import Nsga2
-from harness.nas.searchers.puzzle import Puzzle
-from harness.nas.searchers.random import Random
-from harness.nas.searchers.stratified import Stratified
+from harness.words.nearest import nearest
 
-SEARCHERS: dict[str, type[Searcher]] = {
-    kind.NAME: kind for kind in (Random, Stratified, Nsga2, Morea, Linas, Evolution, Puzzle)
-}
+
+@cache
+def searchers() -> dict[str, type[Searcher]]:
+    """Return all searchers by name."""
+    return registry.named("harness.nas.searchers", "harness.searchers", Searcher)
 
 
 def searcher(name: str, fields: Mapping[str, Any]) -> Searcher:
@@ -25,9 +22,9 @@ def searcher(name: str, fields: Mapping[str, Any]) -> Searcher:
 
     ValueError names the nearest searcher or setting; a value out of range is pydantic's error, a ValueError too.
     """
-    if name not in SEARCHERS:
-        raise ValueError(f"searcher {name} is unknown; {nearest(name, list(SEARCHERS))}")
-    kind = SEARCHERS[name]
+    if name not in searchers():
+        raise ValueError(f"searcher {name} is unknown; {nearest(name, list(searchers()))}")
+    kind = searchers()[name]
     for field in fields:
         if field not in kind.model_fields:
             raise ValueError(f"searcher {name} has no setting {field}; {nearest(field, list(kind.model_fields))}")

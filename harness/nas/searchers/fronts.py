@@ -1,14 +1,11 @@
-"""Pareto fronts of objectives (n, 2), both minimised: ranks, crowding, hypervolume. Rows of inf are in no front. Pure."""
+"""Pareto fronts of objectives (n, 2), both minimised: ranks, crowding, hypervolume over time. Rows of inf are in no front. Pure."""
 
 from __future__ import annotations
 
 import moocore
 import numpy as np
 
-
-def front(objectives: np.ndarray) -> np.ndarray:
-    """Return the mask (n,) of the non-dominated rows; equal rows are in it together."""
-    return (ranks(objectives) == 0) & np.isfinite(objectives).all(axis=1)
+from harness.evaluation.fronts import front, hypervolume
 
 
 def ranks(objectives: np.ndarray) -> np.ndarray:
@@ -48,12 +45,6 @@ def spread(objectives: np.ndarray, count: int) -> np.ndarray:
         last = rank[chosen] == rank[chosen].max()
         chosen = np.delete(chosen, np.argmin(np.where(last, crowding(objectives[chosen]), np.inf)))
     return chosen
-
-
-def hypervolume(objectives: np.ndarray, reference: np.ndarray) -> float:
-    """Return the area that the rows dominate below `reference` (2,); rows beyond it add nothing."""
-    inside = (objectives < reference).all(axis=1)
-    return float(moocore.hypervolume(objectives[inside], ref=reference)) if inside.any() else 0.0
 
 
 def trajectory(objectives: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_array
 
 
 def knapsack(losses: np.ndarray, sizes: np.ndarray, genes: np.ndarray, limit: float) -> np.ndarray | None:
@@ -12,6 +10,9 @@ def knapsack(losses: np.ndarray, sizes: np.ndarray, genes: np.ndarray, limit: fl
 
     Item i is a level of gene genes[i], with losses[i] and sizes[i]; exactly one item of every gene is chosen.
     """
+    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.sparse import csr_array
+
     items = np.arange(len(genes))
     each = csr_array((np.ones(len(genes)), (genes, items)))
     found = milp(

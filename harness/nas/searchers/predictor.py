@@ -5,17 +5,22 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import kendalltau
-from sklearn.base import clone
-from sklearn.linear_model import Ridge
-from sklearn.svm import SVR
+
+from harness.evaluation.ranks import kendall
 
 Coding = Literal["one_hot", "thermometer"]
 CODINGS: tuple[Coding, ...] = ("thermometer", "one_hot")
 FOLDS = 5
-MODELS = [Ridge(alpha=alpha) for alpha in (0.3, 3.0, 30.0)] + [
-    SVR(C=penalty, gamma=width, epsilon=0.01) for penalty in (3.0, 30.0) for width in (0.001, 0.003, 0.01, 0.03)
-]
+
+
+def models() -> list[Any]:
+    """Return the models to choose from."""
+    from sklearn.linear_model import Ridge
+    from sklearn.svm import SVR
+
+    return [Ridge(alpha=alpha) for alpha in (0.3, 3.0, 30.0)] + [
+        SVR(C=penalty, gamma=width, epsilon=0.01) for penalty in (3.0, 30.0) for width in (0.001, 0.003, 0.01, 0.03)
+    ]
 
 
 def encoded(genomes: np.ndarray, upper: np.ndarray, coding: Coding) -> np.ndarray:
@@ -34,6 +39,8 @@ class Predictor:
     """
 
     def __init__(self, genomes: np.ndarray, values: np.ndarray, upper: np.ndarray) -> None:
+        from sklearn.base import clone
+
         self.upper = upper
         self.mean, self.scale = values.mean(), values.std() or 1.0
         targets = (values - self.mean) / self.scale
@@ -42,7 +49,7 @@ class Predictor:
         self.tau = -np.inf
         for coding in CODINGS:
             features = encoded(genomes, upper, coding)
-            for model in MODELS:
+            for model in models():
                 tau = validated(model, features, targets, folds)
                 if tau > self.tau:
                     self.tau, self.coding, best, inputs = tau, coding, model, features
@@ -59,8 +66,10 @@ class Predictor:
 
 def validated(model: Any, features: np.ndarray, targets: np.ndarray, folds: np.ndarray) -> float:
     """Return the Kendall tau of predictions for each fold by a model fitted on the others; -1 where it is undefined."""
+    from sklearn.base import clone
+
     predicted = np.empty(len(targets))
     for fold in range(FOLDS):
         held = folds == fold
         predicted[held] = clone(model).fit(features[~held], targets[~held]).predict(features[held])
-    return float(np.nan_to_num(kendalltau(predicted, targets).statistic, nan=-1.0))
+    return float(np.nan_to_num(kendall(predicted, targets), nan=-1.0))

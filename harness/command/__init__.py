@@ -1,0 +1,1 @@
+"""What the verbs of the command line share: the model of a verb, its words, its help, the terminal, the stored run."""

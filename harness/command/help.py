@@ -1,0 +1,78 @@
+"""What `harness help` prints: all verbs with a line each, or one with its words, defaults and exit codes. Pure."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Iterable, Mapping
+
+from harness.command.fields import Word
+from harness.command.verb import Verb
+
+WIDTH = 110  # letters
+
+
+def overview(verbs: Mapping[str, type[Verb]]) -> str:
+    """Return a line for each verb."""
+    width = max(map(len, verbs)) + 2
+    lines = ["usage: harness VERB [key=value ...]", ""]
+    lines += [f"  {name:<{width}}{verbs[name].summary()}" for name in sorted(verbs)]
+    lines += [
+        "",
+        "harness help VERB says which words a verb takes. Lists are written methods=[nas,shortgpt]; a method's own fields",
+        "'methods=[\"wanda(sparsity=0.5)\"]'. harness --version tells the version, harness completion the shell's script.",
+    ]
+    return "\n".join(lines)
+
+
+def page(verb: type[Verb]) -> str:
+    """Return the help of one verb."""
+    words = [*verb.own_words(), *verb.run_keys()]
+    lines = [usage(verb), "", *body(verb).splitlines(), ""]
+    width = max((len(word.name) for word in words), default=0) + 5
+    for word in words:
+        lines += _entry(word, width)
+    lines += ["", f"exit codes: {', '.join(f'{code} {meaning}' for code, meaning in verb.EXITS.items())}"]
+    return "\n".join(lines)
+
+
+def usage(verb: type[Verb]) -> str:
+    """Return how the verb is written."""
+    needed = [f"{word.name}=..." for word in verb.own_words() if word.default is None]
+    keys = ["[key=value ...]"] if verb.own_words() or verb.run_keys() else []
+    return " ".join(["usage: harness", verb.NAME, *filter(None, [verb.NAMES]), *needed, *keys])
+
+
+def body(verb: type[Verb]) -> str:
+    """Return the verb's docstring, without its indentation."""
+    return inspect.cleandoc(verb.__doc__ or "")
+
+
+def _entry(word: Word, width: int) -> list[str]:
+    default = "needed" if word.default is None else f"default {word.default}" if word.default else ""
+    told = "; ".join(filter(None, [word.meaning, word.values, default]))
+    first, *more = textwrap.wrap(told, WIDTH - width) or [""]
+    return [f"  {word.name + '=':<{width - 2}}{first}", *(f"{'':<{width}}{line}" for line in more)]
+
+
+def markdown(verbs: Iterable[type[Verb]]) -> str:
+    """Return the reference page of verbs: usage, meaning, a table of words, exit codes."""
+    parts = []
+    for verb in verbs:
+        lines = [f"## {verb.NAME}", "", f"`{usage(verb).removeprefix('usage: ')}`", "", body(verb), ""]
+        if words := [*verb.own_words(), *verb.run_keys()]:
+            lines += ["| word | values | default | meaning |", "| :--- | :--- | :--- | :--- |"]
+            lines += [f"| {' | '.join(map(_cell, _columns(word)))} |" for word in words]
+            lines += [""]
+        lines += [f"Exit codes: {', '.join(f'{code} {meaning}' for code, meaning in verb.EXITS.items())}.", ""]
+        parts.append("\n".join(lines))
+    return "\n".join(parts)
+
+
+def _columns(word: Word) -> tuple[str, str, str, str]:
+    default = "needed" if word.default is None else f"`{word.default}`" if word.default else "empty"
+    return f"`{word.name}=`", word.values, default, word.meaning
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,0 +1,1 @@
+"""`harness doctor` and what it can be asked: is this installation whole, is our scorer right, what do scoring and searching cost."""

@@ -1,0 +1,1 @@
+"""The verbs `harness doctor ...`, a file each."""

@@ -1,0 +1,30 @@
+"""Size: parameters, parameters that are not zero, bytes on disk and in memory."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from harness.models.anatomy import counted
+
+
+@torch.no_grad()
+def nonzero_count(model: nn.Module) -> int:
+    """Return how many parameters differ from zero, tied ones counted once; quantized weights by their stored integers."""
+    return sum(_nonzero(parameter) for parameter in counted(model))
+
+
+def _nonzero(weight: Tensor) -> int:
+    stored = getattr(weight, "qdata", None)
+    return int(torch.count_nonzero(stored if stored is not None else weight.detach()))
+
+
+def resident_bytes(model: nn.Module) -> int:
+    """Return the bytes that the weights take once loaded, tied ones counted once."""
+    return sum(_bytes(parameter) for parameter in model.parameters())
+
+
+def _bytes(weight: Tensor) -> int:
+    names = getattr(weight, "tensor_data_names", None)
+    parts = [getattr(weight, name) for name in names] if names else [weight]
+    return sum(part.numel() * part.element_size() for part in parts)

@@ -1,0 +1,106 @@
+"""How recipes are written: `name`, `name(field=value)`, `name:file`, `name:file(field=value)`, several joined by `+`."""
+
+from __future__ import annotations
+
+import ast
+import keyword
+import re
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+from harness.words import grammar
+
+# what follows a colon is a file, to the end or to fields in brackets; a path may hold brackets and plus signs itself
+WITH_FILE = re.compile(r"(?P<name>\w+):(?P<file>.+?)(?P<fields>\(\s*(?:\w+\s*=.*)?\))?", re.DOTALL)
+# a class in a Python file: ./my_method.py:MyMethod
+OWN = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)(?P<fields>\(.*\))?", re.DOTALL)
+# a plus with a method's name or a class of a file behind it
+NEXT = re.compile(r"\+(?=\s*(?:[A-Za-z_]\w*\s*(?:[(:+]|$)|[^+]*\.py:[A-Za-z_]))")
+
+
+# what Python would not read as a word: n:m patterns, and words of its own such as global
+RESERVED = re.compile(r"(?<==)(\s*)(\d+:\d+|[a-z]+)(?=\s*[,)\]])")
+CONSTANTS = {"true": True, "false": False, "null": None}  # as everywhere else in words
+
+
+class Call(NamedTuple):
+    """One method as it is written: its name (of a class, where `own`), the file behind or before a colon, its fields."""
+
+    name: str
+    file: str
+    fields: dict[str, Any]
+    own: bool = False
+
+
+def parts(recipe: str) -> list[str]:
+    """Return the methods of a recipe in order, as they are written."""
+    found, start = [], 0
+    for plus in NEXT.finditer(recipe):
+        if _closed(recipe[start : plus.start()]):
+            found.append(recipe[start : plus.start()])
+            start = plus.end()
+    return [*found, recipe[start:]]
+
+
+def _closed(text: str) -> bool:
+    try:
+        grammar.split(text)
+    except ValueError:
+        return False
+    return True
+
+
+def call(text: str) -> Call:
+    """Return one method's name, file and field values; words and n:m patterns need no quotes.
+
+    ValueError when it is not of that form.
+    """
+    name, file, fields, own = text.strip(), "", "", False
+    if found := OWN.fullmatch(name) or WITH_FILE.fullmatch(name):
+        own = found.re is OWN
+        name, file, fields = found["name"], grammar.unquoted(found["file"].strip()), found["fields"] or ""
+    try:
+        tree = ast.parse(RESERVED.sub(_quoted, name + fields), mode="eval").body
+        if isinstance(tree, ast.Name):
+            return Call(tree.id, file, {}, own)
+        if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and not tree.args:
+            _once([str(word.arg) for word in tree.keywords], text)
+            return Call(tree.func.id, file, {str(word.arg): _value(word.value) for word in tree.keywords}, own)
+    except WrittenTwice:
+        raise
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: thousands of brackets
+        pass
+    raise ValueError(
+        f"method {text!r} is not of the form name, name(field=value, ...), name:file or ./my_method.py:MyMethod"
+    )
+
+
+def _quoted(found: re.Match[str]) -> str:
+    return f"{found[1]}{found[2]!r}" if ":" in found[2] or keyword.iskeyword(found[2]) else found[0]
+
+
+class WrittenTwice(ValueError):
+    """A field that a method is given two values for."""
+
+
+def _once(names: list[str], text: str) -> None:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise WrittenTwice(f"method {text!r}: {', '.join(twice)} is written twice")
+
+
+def label(recipe: str) -> str:
+    """Return the recipe as tables show it: of a file its name, without folder and ending."""
+    return "+".join(_short(part) for part in parts(recipe))
+
+
+def _short(part: str) -> str:
+    if own := OWN.fullmatch(part.strip()):
+        return f"{own['name']}{own['fields'] or ''}"
+    found = WITH_FILE.fullmatch(part.strip())
+    if not found:
+        return part
+    return f"{found['name']}:{PurePath(grammar.unquoted(found['file'].strip())).stem}{found['fields'] or ''}"
+
+
+def _value(node: ast.expr) -> Any:
+    return CONSTANTS.get(node.id, node.id) if isinstance(node, ast.Name) else ast.literal_eval(node)

@@ -1,0 +1,1 @@
+"""What a search did: its candidates, its summary, how searchers agree."""

@@ -1,0 +1,69 @@
+"""With every socket refused, run, plan, report, ls, compare, gate and doctor do all their work, and no library tells anyone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from runs import words
+
+GUARD = '''"""Loaded by every Python process of the test: no socket leaves the machine, and who tried is written down."""
+import os, socket, traceback
+
+def refuse(kind):
+    def refused(self, address, *rest):
+        if self.family == socket.AF_UNIX:
+            return kind(self, address, *rest)
+        with open(os.environ["SOCKETS_TRIED"], "a") as file:
+            file.write(f"{address} " + "".join(traceback.format_stack()[-4:-1]))
+        raise OSError(101, "Network is unreachable")
+    return refused
+
+socket.socket.connect = refuse(socket.socket.connect)
+socket.socket.connect_ex = refuse(socket.socket.connect_ex)
+asked = socket.getaddrinfo
+
+def names(host, *rest, **more):
+    with open(os.environ["SOCKETS_TRIED"], "a") as file:
+        file.write(f"name {host}")
+    raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+socket.getaddrinfo = names
+'''
+VERBS = (
+    *(["doctor"], ["methods"], ["ls"], ["report"], ["report", "format=json"], ["compare", "dense", "shortgpt@0.8"]),
+    ["gate", "baseline={store}"],
+)
+
+
+@pytest.mark.timeout(600)
+def test_nothing_of_a_run_asks_the_network(tmp_path):
+    guard = tmp_path / "guard"
+    guard.mkdir()
+    (guard / "sitecustomize.py").write_text(GUARD)
+    tried = tmp_path / "tried"
+    here = str(Path(__file__).resolve().parents[2])
+    online = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    bare = {**online, "PYTHONPATH": os.pathsep.join([str(guard), here]), "SOCKETS_TRIED": str(tried)}
+    run = words(tmp_path, "methods=[shortgpt,wanda]", "budgets=[0.8]", "limit=1", "measure.speed=false")
+
+    def harness(*line: str) -> str:
+        command = [sys.executable, "-m", "harness", *line]
+        done = subprocess.run(command, env=bare, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode in (0, 3), done.stdout + done.stderr
+        return done.stdout
+
+    check = [sys.executable, "-c", "import socket; socket.create_connection(('127.0.0.1', 9))"]
+    assert subprocess.run(check, env=bare, capture_output=True, check=False).returncode == 1
+    assert "127.0.0.1" in tried.read_text(), "the guard stands in every process"
+    tried.unlink()
+    harness("plan", *run)
+    assert "0 failed, 0 skipped" in harness("run", *run)
+    store = tmp_path / "store"
+    for verb in VERBS:
+        places = [f"store={store}"] * (verb[0] != "methods") + [f"report={tmp_path / 'report'}"] * (verb[0] == "report")
+        harness(*(word.format(store=store) for word in verb), *places)
+    assert not tried.exists(), tried.read_text()
