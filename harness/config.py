@@ -49,42 +49,60 @@ Share = Annotated[float, BeforeValidator(_no_truth), Field(gt=0, le=1)]
 
 
 class CalibrationConfig(_Section):
-    text: str | None
-    samples: Annotated[Whole, Field(gt=0, le=1_000_000)]
-    length: Annotated[Whole, Field(gt=1, le=1_000_000)]
+    """The text that methods learn from."""
+
+    text: str | None = Field(description="name of a catalogued text or path of a UTF-8 file; null for the suite's")
+    samples: Annotated[Whole, Field(gt=0, le=1_000_000)] = Field(description="windows of text that are drawn")
+    length: Annotated[Whole, Field(gt=1, le=1_000_000)] = Field(description="tokens of each window")
 
 
 class MeasureConfig(_Section):
-    speed: bool
-    rounds: Annotated[Whole, Field(ge=2, le=10_000)]
-    prompt_tokens: Annotated[Whole, Field(gt=0, le=1_000_000)]
-    generate_tokens: Annotated[Whole, Field(gt=0, le=1_000_000)]
-    batches: Annotated[tuple[Annotated[Whole, Field(gt=0, le=4096)], ...], Field(min_length=1)]
+    """How time and energy are measured."""
+
+    speed: bool = Field(description="false leaves the timing out")
+    rounds: Annotated[Whole, Field(ge=2, le=10_000)] = Field(description="timings of every variant, in turns with all others")
+    prompt_tokens: Annotated[Whole, Field(gt=0, le=1_000_000)] = Field(description="tokens of the prompt (prefill)")
+    generate_tokens: Annotated[Whole, Field(gt=0, le=1_000_000)] = Field(description="tokens generated behind it (decode)")
+    batches: Annotated[tuple[Annotated[Whole, Field(gt=0, le=4096)], ...], Field(min_length=1)] = Field(
+        description="batch sizes of decoding"
+    )
 
 
 class RunConfig(_Section):
-    """Everything a run may be told; see conf/config.yaml."""
+    """Everything a run may be told; conf/ holds the defaults."""
 
-    paper: str | None = None
-    suite: Annotated[str, Field(min_length=1)]
-    model: Annotated[str, Field(min_length=1)]
-    methods: Annotated[tuple[str, ...], Field(min_length=1)]
-    budgets: Annotated[tuple[Share, ...], Field(min_length=1)]
-    quantizers: Annotated[tuple[str, ...], Field(min_length=1)]
-    limit: Annotated[Whole, Field(gt=0)] | None
-    data_dir: Path | None
-    store: Path
-    report: Path
-    seed: Annotated[Whole, Field(ge=0, le=MOST_SEED)]
-    dtype: Literal["auto", "float32", "bfloat16", "float16"]
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
-    scorer: Literal["tree", "hflm"]
-    redo: Literal["none", "changed", "all"]
+    paper: str | None = Field(default=None, description="a published table, whose protocol sets suite, methods and more")
+    suite: Annotated[str, Field(min_length=1)] = Field(description="name of a suite, or path of a suite's YAML file")
+    model: Annotated[str, Field(min_length=1)] = Field(
+        description="name, folder, .gguf file or hf:OWNER/NAME of a causal language model"
+    )
+    methods: Annotated[tuple[str, ...], Field(min_length=1)] = Field(description="what is compared; dense is always measured")
+    budgets: Annotated[tuple[Share, ...], Field(min_length=1)] = Field(
+        description="share of the parameters that methods keep, those of the embeddings counted"
+    )
+    quantizers: Annotated[tuple[str, ...], Field(min_length=1)] = Field(description="what is layered on every variant")
+    limit: Annotated[Whole, Field(gt=0)] | None = Field(description="items of each task, as lm-eval counts them; null for all")
+    data_dir: Path | None = Field(description="local mirror of the tasks' data; HARNESS_DATA_DIR where null")
+    store: Path = Field(description="folder of the stored steps and runs")
+    report: Path = Field(description="folder that the report is written to")
+    seed: Annotated[Whole, Field(ge=0, le=MOST_SEED)] = Field(description="of everything that is drawn at random")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        description="of weights and activations; auto is bfloat16 where the hardware has it, else float32"
+    )
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
+        description="auto, cpu, cuda or cuda:N; auto takes a GPU where there is one"
+    )
+    scorer: Literal["tree", "hflm"] = Field(description="our scorer, which shares prefixes, or lm-eval's own")
+    redo: Literal["none", "changed", "all"] = Field(
+        description="which stored steps are made again: those of other code or libraries (changed), or all"
+    )
     calibration: CalibrationConfig
-    measures: tuple[str, ...]
+    measures: tuple[str, ...] = Field(description="what is measured beside accuracy; energy needs a counter")
     measure: MeasureConfig
-    settings: dict[str, dict[str, Any]]
-    profile: Literal["quick", "standard", "paper"]
+    settings: dict[str, dict[str, Any]] = Field(description="settings.METHOD.FIELD: defaults of a method's fields")
+    profile: Literal["quick", "standard", "paper"] = Field(
+        description="effort: quick for minutes, standard for hours, paper for the sizes that papers use"
+    )
 
     @field_validator("store", "report", mode="before")
     @classmethod

@@ -212,9 +212,9 @@ def _not_measurable(run: RunConfig) -> list[str]:
     lines = []
     for name in run.measures:
         if name not in measures():
-            lines.append(f"measure {name} is unknown; {nearest(name, list(measures()))}")
+            lines.append(f"measures: {name!r} is unknown; {nearest(name, list(measures()))}")
         elif why := measures()[name].unavailable(device):
-            lines.append(f"measure {name}: {why}; or leave {name} out of measures=")
+            lines.append(f"measures: {name}: {why}; or leave {name} out")
     return lines
 
 

@@ -60,9 +60,9 @@ def test_what_nothing_counts_is_refused_by_the_plan(tmp_path, monkeypatch):
     with pytest.raises(ConfigErrors) as refused:
         plan.build(config.compose(words))
     first, second = refused.value.lines
-    assert first.startswith("measure energy: this machine shows no RAPL counter")
-    assert first.endswith("or leave energy out of measures=")
-    assert second == "measure spead is unknown; did you mean speed?"
+    assert first.startswith("measures: energy: this machine shows no RAPL counter")
+    assert first.endswith("or leave energy out")
+    assert second == "measures: 'spead' is unknown; did you mean speed?"
 
 
 def test_joules_a_token_are_what_the_counters_say(tiny_folder, tmp_path, monkeypatch):
