@@ -40,7 +40,7 @@ class Compress(Step):
         from harness.models import checkpoint
 
         source = work.checkpoint()
-        check_family(source, self.method.FAMILIES, self.method.NAME)
+        check_family(source, self.method.families, self.method.NAME)
         torch.manual_seed(self.seed)
         model = checkpoint.load(source, work.device)
         empty = torch.empty(0, 0, dtype=torch.long)
@@ -56,11 +56,11 @@ class Compress(Step):
             check_reloads(work.draft / CHECKPOINT, smaller, self.method.NAME)
 
 
-def check_family(source: Path, families: Collection[str], what: str) -> None:
-    """Raise ValueError where the model in `source` is of no family that `what` takes."""
+def check_family(source: Path, families: Collection[str] | None, what: str) -> None:
+    """Raise ValueError where the model in `source` is of no family that `what` takes; None: it takes any."""
     from harness.models import checkpoint
 
-    if (family := checkpoint.family(source)) not in families:
+    if families is not None and (family := checkpoint.family(source)) not in families:
         raise ValueError(f"{what} takes {', '.join(sorted(families))} decoders, not {family}")
 
 

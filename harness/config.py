@@ -60,9 +60,13 @@ class MeasureConfig(_Section):
     """How time and energy are measured."""
 
     speed: bool = Field(description="false leaves the timing out")
-    rounds: Annotated[Whole, Field(ge=2, le=10_000)] = Field(description="timings of every variant, in turns with all others")
+    rounds: Annotated[Whole, Field(ge=2, le=10_000)] = Field(
+        description="timings of every variant, in turns with all others"
+    )
     prompt_tokens: Annotated[Whole, Field(gt=0, le=1_000_000)] = Field(description="tokens of the prompt (prefill)")
-    generate_tokens: Annotated[Whole, Field(gt=0, le=1_000_000)] = Field(description="tokens generated behind it (decode)")
+    generate_tokens: Annotated[Whole, Field(gt=0, le=1_000_000)] = Field(
+        description="tokens generated behind it (decode)"
+    )
     batches: Annotated[tuple[Annotated[Whole, Field(gt=0, le=4096)], ...], Field(min_length=1)] = Field(
         description="batch sizes of decoding"
     )
@@ -71,17 +75,23 @@ class MeasureConfig(_Section):
 class RunConfig(_Section):
     """Everything a run may be told; conf/ holds the defaults."""
 
-    paper: str | None = Field(default=None, description="a published table, whose protocol sets suite, methods and more")
+    paper: str | None = Field(
+        default=None, description="a published table, whose protocol sets suite, methods and more"
+    )
     suite: Annotated[str, Field(min_length=1)] = Field(description="name of a suite, or path of a suite's YAML file")
     model: Annotated[str, Field(min_length=1)] = Field(
         description="name, folder, .gguf file or hf:OWNER/NAME of a causal language model"
     )
-    methods: Annotated[tuple[str, ...], Field(min_length=1)] = Field(description="what is compared; dense is always measured")
+    methods: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        description="what is compared; dense is always measured"
+    )
     budgets: Annotated[tuple[Share, ...], Field(min_length=1)] = Field(
         description="share of the parameters that methods keep, those of the embeddings counted"
     )
     quantizers: Annotated[tuple[str, ...], Field(min_length=1)] = Field(description="what is layered on every variant")
-    limit: Annotated[Whole, Field(gt=0)] | None = Field(description="items of each task, as lm-eval counts them; null for all")
+    limit: Annotated[Whole, Field(gt=0)] | None = Field(
+        description="items of each task, as lm-eval counts them; null for all"
+    )
     data_dir: Path | None = Field(description="local mirror of the tasks' data; HARNESS_DATA_DIR where null")
     store: Path = Field(description="folder of the stored steps and runs")
     report: Path = Field(description="folder that the report is written to")

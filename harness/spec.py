@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
+from harness.families.catalogue import families
 from harness.quantities import Quantity, metric
 from harness.storage import sources
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from harness.data.calibration import Calibration
     from harness.storage.store import Store
 
-LLAMA_LIKE = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 CHECKPOINT = "checkpoint"  # the folder inside a step that holds a reloadable model
 
 
@@ -178,7 +178,7 @@ class Method(Spec):
     NAME: ClassVar[str]
     STRUCTURED: ClassVar[bool] = True
     NEEDS: ClassVar[frozenset[str]] = frozenset()  # of "calibration", "backward", "training"
-    FAMILIES: ClassVar[frozenset[str]] = LLAMA_LIKE
+    FAMILIES: ClassVar[frozenset[str] | None] = None  # of harness/families; None for all of them
     FOLLOWS: ClassVar[bool] = True  # may come after another method in a recipe
     SOURCE: ClassVar[str] = ""  # paper
     FILE: ClassVar[str] = ""  # the field that what follows a colon fills, as in `external:my-method.yaml`
@@ -198,8 +198,8 @@ class Method(Spec):
 
     @property
     def families(self) -> frozenset[str] | None:
-        """Return the decoder families that this method with these fields takes; None for all."""
-        return self.FAMILIES
+        """Return the decoder families that this method with these fields takes; None for any model."""
+        return frozenset(families()) if self.FAMILIES is None else self.FAMILIES
 
     @property
     def needs(self) -> frozenset[str]:

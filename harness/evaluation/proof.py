@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from harness.evaluation.batches import pack
 from harness.evaluation.scorer import scored
 from harness.evaluation.trie import Request
+from harness.families.catalogue import known
 
 # How far log-likelihoods of tokens may lie apart, at most and on average, as shares of their mean size: both ways add up the same
 # products in another order, at every layer. SmolLM2-135M (15 nats a token) is off by 3e-5 and 1.3e-6 in float32 and by 0.03 and
@@ -24,14 +25,6 @@ TOLERANCES = {
     torch.float32: (3e-4, 2e-5),
     torch.float16: (0.02, 0.0025),
     torch.bfloat16: (0.1, 0.012),
-}
-# What a family may do to logits or attention scores that the packed scorer does not, with the values that do nothing. Small
-# logits hide a soft cap from any comparison, so a configuration that names one settles it.
-DECLARED = {
-    "final_logit_softcapping": (None,),
-    "attn_logit_softcapping": (None,),
-    "logits_scaling": (None, 1),
-    "logit_scale": (None, 1),
 }
 LENGTHS = (1, 7, 30)  # tokens of contexts
 BRANCHES = 2  # answers a context
@@ -58,7 +51,7 @@ def prove(model: PreTrainedModel) -> Proof:
     """Return whether the packed scorer agrees with the model's own forward pass within the tolerance of its dtype."""
     allowed, usual = TOLERANCES.get(model.dtype, TOLERANCES[torch.bfloat16])
     config = model.config.get_text_config()
-    for name, neutral in DECLARED.items():
+    for name, neutral in known(config.model_type).scales.items():
         if (value := getattr(config, name, None)) not in neutral:
             return Proof(f"the packed scorer does not know the model's {name} ({value})")
     with window(model) as width:

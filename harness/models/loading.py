@@ -13,7 +13,7 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from harness.models import per_layer, sliced  # noqa: F401  (makes their checkpoints loadable)
+from harness.models import reloadable  # noqa: F401  (makes what was pruned loadable)
 from harness.models.torchao_names import few_names
 
 NAMED = 3  # tensors that a message names

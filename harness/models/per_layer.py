@@ -1,65 +1,22 @@
 """Llama-shaped decoders whose layers have widths of their own, read from `config.per_layer_config`.
 
 transformers (>= 5.15) has the configuration schema but not the modelling half, and its own Llama configuration
-refuses head counts that do not divide the hidden size. Importing this module registers the classes, so that
-`AutoModelForCausalLM.from_pretrained` reloads such checkpoints; saved models also carry this file by `auto_map`.
+refuses head counts that do not divide the hidden size. Saved models carry this file by `auto_map`, so it imports
+nothing of ours: PerLayerNAMEConfig and PerLayerNAMEForCausalLM are made of any family's own classes when they are asked for.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar
+from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
-from transformers.models.llama.modeling_llama import LlamaDecoderLayer
-from transformers.models.mistral.modeling_mistral import MistralDecoderLayer
-from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
-from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-
-@strict  # collects the validators anew, with ours in the place of the parent's
-class PerLayerLlamaConfig(LlamaConfig):
-    model_type = "per_layer_llama"
-
-    def validate_architecture(self) -> None:
-        """Head counts need not divide the hidden size: head_dim is explicit."""
-
-
-@strict
-class PerLayerMistralConfig(MistralConfig):
-    model_type = "per_layer_mistral"
-
-    def validate_architecture(self) -> None:
-        """Head counts need not divide the hidden size: head_dim is explicit."""
-
-
-@strict
-class PerLayerQwen2Config(Qwen2Config):
-    model_type = "per_layer_qwen2"
-
-    def validate_architecture(self) -> None:
-        """Head counts need not divide the hidden size: head_dim is explicit."""
-
-
-@strict
-class PerLayerQwen3Config(Qwen3Config):
-    model_type = "per_layer_qwen3"
-
-    def validate_architecture(self) -> None:
-        """Head counts need not divide the hidden size: head_dim is explicit."""
+PREFIX = "per_layer_"
 
 
 class Absent(nn.Module):
@@ -106,9 +63,6 @@ class PerLayerWidths:
     configuration, o_proj and down_proj have biases, whatever the family.
     """
 
-    layer_class: ClassVar[type[nn.Module]]
-    config_class: ClassVar[Any]
-
     def __init__(self: Any, config: Any) -> None:
         overrides = config.to_dict().get("per_layer_config") or {}
         config.per_layer_config = None  # the parent builds uniform layers, which are replaced below
@@ -117,12 +71,13 @@ class PerLayerWidths:
         self.model.rotary_emb.config = copy.deepcopy(
             config
         )  # yarn asks for the head count, which per-layer ones refuse
+        layer_class = type(self.model.layers[0])
         overrides = {int(index): values for index, values in overrides.items()}
         built = {index: {name: value for name, value in values.items() if value} for index, values in overrides.items()}
         config.per_layer_config = {index: values for index, values in built.items() if values}
         for index, values in overrides.items():
             if built[index]:
-                layer = self.layer_class(config.per_layer_config[index], index)
+                layer = layer_class(config.per_layer_config[index], index)
                 layer.self_attn.config = config  # attention kernels are chosen on the global configuration
                 self.model.layers[index] = layer
             if values.get("num_key_value_heads") == 0:
@@ -145,36 +100,46 @@ class PerLayerWidths:
         self.post_init()
 
 
-class PerLayerLlamaForCausalLM(PerLayerWidths, LlamaForCausalLM):
-    config_class = PerLayerLlamaConfig
-    layer_class = LlamaDecoderLayer
+class OwnHeadCounts:
+    """A configuration whose head counts need not divide the hidden size: head_dim is explicit."""
+
+    def validate_architecture(self) -> None:
+        """Accept what the parent refuses."""
 
 
-class PerLayerMistralForCausalLM(PerLayerWidths, MistralForCausalLM):
-    config_class = PerLayerMistralConfig
-    layer_class = MistralDecoderLayer
+def config_class(family: str) -> Any:
+    """Return the configuration class of per-layer models of a family, by its name in transformers."""
+    parent: Any = CONFIG_MAPPING[family]
+    name = f"PerLayer{parent.__name__}"
+    if name not in globals():
+        content = {"model_type": PREFIX + family, "__module__": __name__, "__doc__": OwnHeadCounts.__doc__}
+        made: Any = strict(
+            type(name, (OwnHeadCounts, parent), content)
+        )  # collects the validators anew, with ours first
+        AutoConfig.register(made.model_type, made, exist_ok=True)
+        made.register_for_auto_class()
+        globals()[name] = made
+    return globals()[name]
 
 
-class PerLayerQwen2ForCausalLM(PerLayerWidths, Qwen2ForCausalLM):
-    config_class = PerLayerQwen2Config
-    layer_class = Qwen2DecoderLayer
+def causal_class(family: str) -> Any:
+    """Return the model class of per-layer models of a family; from then on `AutoModelForCausalLM` knows it."""
+    parent: Any = MODEL_FOR_CAUSAL_LM_MAPPING[CONFIG_MAPPING[family]]
+    name = f"PerLayer{parent.__name__}"
+    if name not in globals():
+        content = {"config_class": config_class(family), "__module__": __name__, "__doc__": PerLayerWidths.__doc__}
+        made: Any = type(name, (PerLayerWidths, parent), content)
+        AutoModelForCausalLM.register(made.config_class, made, exist_ok=True)
+        made.register_for_auto_class("AutoModelForCausalLM")
+        globals()[name] = made
+    return globals()[name]
 
 
-class PerLayerQwen3ForCausalLM(PerLayerWidths, Qwen3ForCausalLM):
-    config_class = PerLayerQwen3Config
-    layer_class = Qwen3DecoderLayer
-
-
-BY_FAMILY: dict[str, Any] = {
-    "llama": PerLayerLlamaForCausalLM,
-    "mistral": PerLayerMistralForCausalLM,
-    "qwen2": PerLayerQwen2ForCausalLM,
-    "qwen3": PerLayerQwen3ForCausalLM,
-}
-PREFIX = "per_layer_"
-
-for _model in BY_FAMILY.values():
-    AutoConfig.register(_model.config_class.model_type, _model.config_class, exist_ok=True)
-    AutoModelForCausalLM.register(_model.config_class, _model, exist_ok=True)
-    _model.config_class.register_for_auto_class()
-    _model.register_for_auto_class("AutoModelForCausalLM")
+def __getattr__(name: str) -> Any:
+    """Make the class that a checkpoint's `auto_map` names."""
+    for family, config in CONFIG_MAPPING_NAMES.items():
+        if name == f"PerLayer{config}":
+            return config_class(family)
+        if name == f"PerLayer{config.removesuffix('Config')}ForCausalLM":
+            return causal_class(family)
+    raise AttributeError(f"module {__name__} has no attribute {name}")

@@ -1,37 +1,27 @@
 """Llama-shaped decoders whose residual stream has a size of its own before every attention and MLP: SliceGPT's results.
 
-`config.stream_sizes` holds two sizes a layer and the last one. Importing this module registers the classes, so that
-`AutoModelForCausalLM.from_pretrained` reloads such checkpoints; saved models also carry this file by `auto_map`.
+`config.stream_sizes` holds two sizes a layer and the last one. Saved models carry this file by `auto_map`, so it imports
+nothing of ours: SlicedNAMEConfig and SlicedNAMEForCausalLM are made of any family's own classes when they are asked for.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
-from transformers.models.llama.modeling_llama import LlamaDecoderLayer
-from transformers.models.mistral.modeling_mistral import MistralDecoderLayer
-from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
-from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+PREFIX = "sliced_"
 
 
 class StreamSizes:
     """Two sizes a layer, before its attention and before its MLP, and the last one, which final norm and head read."""
 
-    stream_sizes: list[int] | None  # a field of the classes below; None for all of the hidden size
+    stream_sizes: list[int] | None  # a field of the classes made below; None for all of the hidden size
 
     def __post_init__(self: Any, **kwargs: Any) -> None:
         family: Any = super()
@@ -48,30 +38,6 @@ class StreamSizes:
             )
         if self.tie_word_embeddings:
             raise ValueError("the embeddings of a sliced model have another size than its head: they cannot be tied")
-
-
-@strict  # collects the fields and validators anew
-class SlicedLlamaConfig(StreamSizes, LlamaConfig):
-    model_type = "sliced_llama"
-    stream_sizes: list[int] | None = None
-
-
-@strict
-class SlicedMistralConfig(StreamSizes, MistralConfig):
-    model_type = "sliced_mistral"
-    stream_sizes: list[int] | None = None
-
-
-@strict
-class SlicedQwen2Config(StreamSizes, Qwen2Config):
-    model_type = "sliced_qwen2"
-    stream_sizes: list[int] | None = None
-
-
-@strict
-class SlicedQwen3Config(StreamSizes, Qwen3Config):
-    model_type = "sliced_qwen3"
-    stream_sizes: list[int] | None = None
 
 
 def sliced_norm(norm: Any, size: int, hidden: int) -> nn.Module:
@@ -113,27 +79,10 @@ class SlicedLayer:
         return self.mlp_shortcut(hidden_states) + written  # (batch, length, after)
 
 
-class SlicedLlamaDecoderLayer(SlicedLayer, LlamaDecoderLayer):
-    pass
-
-
-class SlicedMistralDecoderLayer(SlicedLayer, MistralDecoderLayer):
-    pass
-
-
-class SlicedQwen2DecoderLayer(SlicedLayer, Qwen2DecoderLayer):
-    pass
-
-
-class SlicedQwen3DecoderLayer(SlicedLayer, Qwen3DecoderLayer):
-    pass
-
-
 class SlicedStreams:
     """Puts sliced embeddings and layers in the place of the family's own; final norm and head keep their size."""
 
     layer_class: ClassVar[type[nn.Module]]
-    config_class: ClassVar[Any]
 
     def __init__(self: Any, config: Any) -> None:
         family: Any = super()
@@ -148,35 +97,44 @@ class SlicedStreams:
         self.post_init()
 
 
-class SlicedLlamaForCausalLM(SlicedStreams, LlamaForCausalLM):
-    config_class = SlicedLlamaConfig
-    layer_class = SlicedLlamaDecoderLayer
+def config_class(family: str) -> Any:
+    """Return the configuration class of sliced models of a family, by its name in transformers."""
+    parent: Any = CONFIG_MAPPING[family]
+    name = f"Sliced{parent.__name__}"
+    if name not in globals():
+        content: dict[str, Any] = {"model_type": PREFIX + family, "__module__": __name__, "__doc__": StreamSizes.__doc__}
+        content |= {"stream_sizes": None, "__annotations__": {"stream_sizes": list[int] | None}}
+        made: Any = strict(type(name, (StreamSizes, parent), content))  # collects fields and validators anew
+        AutoConfig.register(made.model_type, made, exist_ok=True)
+        made.register_for_auto_class()
+        globals()[name] = made
+    return globals()[name]
 
 
-class SlicedMistralForCausalLM(SlicedStreams, MistralForCausalLM):
-    config_class = SlicedMistralConfig
-    layer_class = SlicedMistralDecoderLayer
+def causal_class(family: str) -> Any:
+    """Return the model class of sliced models of a family; from then on `AutoModelForCausalLM` knows it."""
+    parent: Any = MODEL_FOR_CAUSAL_LM_MAPPING[CONFIG_MAPPING[family]]
+    name = f"Sliced{parent.__name__}"
+    if name not in globals():
+        layer = getattr(sys.modules[parent.__module__], parent.__name__.removesuffix("ForCausalLM") + "DecoderLayer")
+        own = {"__module__": __name__}
+        content = {
+            "config_class": config_class(family),
+            "layer_class": type(f"Sliced{layer.__name__}", (SlicedLayer, layer), own),
+            "__doc__": SlicedStreams.__doc__,
+        }
+        made: Any = type(name, (SlicedStreams, parent), content | own)
+        AutoModelForCausalLM.register(made.config_class, made, exist_ok=True)
+        made.register_for_auto_class("AutoModelForCausalLM")
+        globals()[name] = made
+    return globals()[name]
 
 
-class SlicedQwen2ForCausalLM(SlicedStreams, Qwen2ForCausalLM):
-    config_class = SlicedQwen2Config
-    layer_class = SlicedQwen2DecoderLayer
-
-
-class SlicedQwen3ForCausalLM(SlicedStreams, Qwen3ForCausalLM):
-    config_class = SlicedQwen3Config
-    layer_class = SlicedQwen3DecoderLayer
-
-
-BY_FAMILY: dict[str, Any] = {
-    "llama": SlicedLlamaForCausalLM,
-    "mistral": SlicedMistralForCausalLM,
-    "qwen2": SlicedQwen2ForCausalLM,
-    "qwen3": SlicedQwen3ForCausalLM,
-}
-
-for _model in BY_FAMILY.values():
-    AutoConfig.register(_model.config_class.model_type, _model.config_class, exist_ok=True)
-    AutoModelForCausalLM.register(_model.config_class, _model, exist_ok=True)
-    _model.config_class.register_for_auto_class()
-    _model.register_for_auto_class("AutoModelForCausalLM")
+def __getattr__(name: str) -> Any:
+    """Make the class that a checkpoint's `auto_map` names."""
+    for family, config in CONFIG_MAPPING_NAMES.items():
+        if name == f"Sliced{config}":
+            return config_class(family)
+        if name == f"Sliced{config.removesuffix('Config')}ForCausalLM":
+            return causal_class(family)
+    raise AttributeError(f"module {__name__} has no attribute {name}")

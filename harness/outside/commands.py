@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from harness.outside import environments
 from harness.pruning.budget import TOLERANCE
-from harness.spec import LLAMA_LIKE, Spec
+from harness.spec import Spec
 from harness.storage.store import sha256_file
 from harness.words import yaml_text
 from harness.words.home import home
@@ -38,7 +38,7 @@ class Command(Spec):
     tolerance: Annotated[float, Field(ge=0, le=1)] = TOLERANCE
     environment: str | None = None
     variables: dict[str, str] = Field(default_factory=dict)
-    families: tuple[str, ...] = tuple(sorted(LLAMA_LIKE))
+    families: tuple[str, ...] = ("llama", "mistral", "qwen2", "qwen3")  # part of the key: more are named by the file
     files: tuple[str, ...] = ()
     contents: dict[str, str] = Field(default_factory=dict)  # sha256 by file, and of the environment
     folder: str = "."

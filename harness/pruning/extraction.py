@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from harness.families.catalogue import known
 from harness.models.anatomy import layer_shape, layer_shapes, layers
-from harness.models.per_layer import BY_FAMILY, PREFIX
+from harness.models.per_layer import PREFIX, causal_class
 
 NORMS = ("input_layernorm", "post_attention_layernorm")
 ATTENTION_PARTS = ("self_attn.", "input_layernorm.")  # what goes with the last key-value group
 MLP_PARTS = ("mlp.", "post_attention_layernorm.")
-PER_LAYER = ("layer_types", "mlp_layer_types", "no_rope_layers")  # lists of a configuration with an entry a layer
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,12 @@ def extract(
         parts.append(_sliced(layers(model)[keep.layer], keep, stream))
         if release:
             let_go(layers(model)[keep.layer])
-    lists = {name: found for name in PER_LAYER if (found := getattr(model.config, name, None))}
-    followed = {name: [found[keep.layer] for keep in keeps] for name, found in lists.items()}
-    smaller = _build(model, [shape for shape, _ in parts], stream, head_dim, followed)
-    known = getattr(model.config, "kept_layers", None) or range(len(layers(model)))
-    smaller.config.kept_layers = [known[keep.layer] for keep in keeps]
+    family = known(model.config.model_type.removeprefix(PREFIX))
+    lists = {name: entries for name in family.per_layer if (entries := getattr(model.config, name, None))}
+    followed = {name: [entries[keep.layer] for keep in keeps] for name, entries in lists.items()}
+    smaller = _build(model, family.name, [shape for shape, _ in parts], stream, head_dim, followed)
+    first = getattr(model.config, "kept_layers", None) or range(len(layers(model)))
+    smaller.config.kept_layers = [first[keep.layer] for keep in keeps]
     state = {
         name: _cut(tensor, stream, shared=release) if tensor.shape[-1:] == (model.config.hidden_size,) else tensor
         for name, tensor in model.state_dict().items()
@@ -122,14 +123,18 @@ def _sliced(layer: nn.Module, keep: Keep, stream: int) -> tuple[dict[str, int], 
 
 
 def _build(
-    model: PreTrainedModel, sizes: list[dict[str, int]], hidden: int, head_dim: int, followed: dict[str, list[Any]]
+    model: PreTrainedModel,
+    family: str,
+    sizes: list[dict[str, int]],
+    hidden: int,
+    head_dim: int,
+    followed: dict[str, list[Any]],
 ) -> PreTrainedModel:
-    family = model.config.model_type.removeprefix(PREFIX)
     settings = model.config.to_dict()
     for name in ("per_layer_config", "auto_map", "model_type", "architectures", "transformers_version"):
         settings.pop(name, None)
     settings |= {"num_hidden_layers": len(sizes), "head_dim": head_dim, "hidden_size": hidden, **followed}
-    causal = BY_FAMILY[family]
+    causal = causal_class(family)
     plain = causal.__mro__[2]  # the family's own class, after the per-layer mixin
     heads = {name: settings[name] for name in ("num_key_value_heads", "num_attention_heads")}
     uniform = all(size == sizes[0] for size in sizes) and all(sizes[0][name] == value for name, value in heads.items())

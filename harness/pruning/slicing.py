@@ -11,8 +11,9 @@ from accelerate.utils import send_to_device
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from harness.families.catalogue import families
 from harness.models.anatomy import layers
-from harness.models.sliced import BY_FAMILY
+from harness.models.sliced import causal_class
 from harness.models.zeros import zero_masks
 
 
@@ -68,9 +69,9 @@ HALVES = (
 
 def check_sliceable(model: PreTrainedModel) -> None:
     """ValueError for layers of different widths and for sparse ones, whose zeros a rotation would fill."""
-    if model.config.model_type not in BY_FAMILY:
+    if model.config.model_type not in families():
         raise ValueError(
-            f"slicegpt takes layers that are all alike ({', '.join(sorted(BY_FAMILY))}), not {model.config.model_type}"
+            f"slicegpt takes layers that are all alike ({', '.join(sorted(families()))}), not {model.config.model_type}"
         )
     if zero_masks(layers(model)):
         raise ValueError("slicegpt would fill the zeros of a sparse model; slice the dense one")
@@ -82,7 +83,7 @@ def assembled(model: PreTrainedModel, sizes: list[int], state: dict[str, Tensor]
     for name in ("auto_map", "model_type", "architectures", "transformers_version"):
         settings.pop(name, None)
     settings |= {"stream_sizes": sizes, "tie_word_embeddings": False}
-    causal = BY_FAMILY[model.config.model_type]
+    causal = causal_class(model.config.model_type)
     with torch.device("meta"):
         smaller = causal._from_config(
             causal.config_class(**settings),

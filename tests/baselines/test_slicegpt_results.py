@@ -19,7 +19,7 @@ from harness import config, plan
 from harness.compress import Compress
 from harness.models import checkpoint
 from harness.models.anatomy import layers, parameter_count
-from harness.models.sliced import BY_FAMILY, SlicedLlamaConfig, SlicedLlamaForCausalLM
+from harness.models.sliced import SlicedLlamaConfig, SlicedLlamaForCausalLM, causal_class
 from harness.models.zeros import zero_masks
 from harness.pruning.budget import TOLERANCE
 from harness.quantizers.int8 import Int8
@@ -93,7 +93,7 @@ def test_saved_folders_reload_bit_exactly(model, dtype, tmp_path, tiny_folder):
     smaller = compressed(reduced(MIXED), model)
     checkpoint.save(smaller, tmp_path / "saved", tiny_folder)
     again = checkpoint.load(tmp_path / "saved")
-    assert type(again) is type(smaller) is BY_FAMILY[model.config.model_type]
+    assert type(again) is type(smaller) is causal_class(model.config.model_type)
     assert torch.equal(logits(smaller), logits(again))
     assert all(torch.equal(*pair) for pair in zip(smaller.parameters(), again.parameters(), strict=True))
     assert again.config.stream_sizes == MIXED

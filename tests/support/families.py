@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+from harness.families.catalogue import families
 
 SIZES = {
     "vocab_size": 258,
@@ -30,8 +24,5 @@ SIZES = {
     "initializer_range": 0.1,
 }
 FAMILIES: dict[str, tuple[Any, Any]] = {
-    "llama": (LlamaForCausalLM, LlamaConfig),
-    "mistral": (MistralForCausalLM, MistralConfig),
-    "qwen2": (Qwen2ForCausalLM, Qwen2Config),
-    "qwen3": (Qwen3ForCausalLM, Qwen3Config),
+    name: (MODEL_FOR_CAUSAL_LM_MAPPING[CONFIG_MAPPING[name]], CONFIG_MAPPING[name]) for name in families()
 }

@@ -13,6 +13,7 @@ from harness.evaluation import proof
 from harness.evaluation.evaluate import proven
 from harness.evaluation.lm import StockLM, TreeLM
 from harness.evaluation.proof import prove, questions, window
+from harness.families.family import Family
 from harness.models import checkpoint
 from harness.spec import Work
 from reports.run.cautions import cautions, scoring
@@ -73,7 +74,7 @@ def test_a_family_that_the_packed_scorer_computes_wrongly_is_scored_by_hflm_and_
 
 @pytest.mark.parametrize("family", ["granite", "cohere", "gemma2"])
 def test_a_multiplier_is_found_by_the_figures_alone(family, monkeypatch):
-    monkeypatch.setattr(proof, "DECLARED", {})
+    monkeypatch.setattr(proof, "known", lambda name: Family(name, scales={}))
     found = prove(built(family, **WRONG[family]))
     assert not found.holds
     assert found.mean > 1e-4  # nats; rounding makes 1e-6
