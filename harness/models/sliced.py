@@ -102,7 +102,11 @@ def config_class(family: str) -> Any:
     parent: Any = CONFIG_MAPPING[family]
     name = f"Sliced{parent.__name__}"
     if name not in globals():
-        content: dict[str, Any] = {"model_type": PREFIX + family, "__module__": __name__, "__doc__": StreamSizes.__doc__}
+        content: dict[str, Any] = {
+            "model_type": PREFIX + family,
+            "__module__": __name__,
+            "__doc__": StreamSizes.__doc__,
+        }
         content |= {"stream_sizes": None, "__annotations__": {"stream_sizes": list[int] | None}}
         made: Any = strict(type(name, (StreamSizes, parent), content))  # collects fields and validators anew
         AutoConfig.register(made.model_type, made, exist_ok=True)

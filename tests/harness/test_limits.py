@@ -35,7 +35,7 @@ def test_a_method_for_other_families_is_refused_before_anything_runs(tiny_folder
     rewritten(tiny_folder, model_type="gpt2")
     lines = refused(f"model={tiny_folder}", "methods=[dense,wanda,nas]", tmp_path=tmp_path)
     assert lines == [
-        f"{name}: {name} takes llama, mistral, qwen2, qwen3 decoders, not gpt2" for name in ("wanda", "nas")
+        f"{name}: {name} takes llama, mistral, qwen2, qwen3, smollm3 decoders, not gpt2" for name in ("wanda", "nas")
     ]
 
 

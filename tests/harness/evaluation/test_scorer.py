@@ -7,18 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from families import FAMILIES
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
 
 from harness.evaluation import lm, scorer
 from harness.evaluation.batches import pack
@@ -221,24 +212,16 @@ SHAPE = {
     "head_dim": 8,
     "max_position_embeddings": 512,
 }
-FAMILIES = {
-    "llama": (LlamaForCausalLM, LlamaConfig, {}),
-    "mistral": (MistralForCausalLM, MistralConfig, {"sliding_window": 16}),
-    "qwen2": (
-        Qwen2ForCausalLM,
-        Qwen2Config,
-        {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1},
-    ),
-    "qwen3": (Qwen3ForCausalLM, Qwen3Config, {}),
-}
+WINDOWED = {"use_sliding_window": True, "sliding_window": 16}
+SETTINGS = {"mistral": {"sliding_window": 16}, "qwen2": WINDOWED | {"max_window_layers": 1}, "smollm3": WINDOWED}
 
 
 @pytest.mark.parametrize("budget", [40, 10**6])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_is_scored_as_by_one_plain_pass_a_request(family, budget):
-    kind, config, more = FAMILIES[family]
+    kind, config = FAMILIES[family]
     torch.manual_seed(0)
-    model = kind(config(**SHAPE, **more)).double().eval()
+    model = kind(config(**SHAPE | {"pad_token_id": 1}, **SETTINGS.get(family, {}))).double().eval()
     rng = random.Random(1)
     header = tuple(rng.choices(range(300), k=50))
     requests = [

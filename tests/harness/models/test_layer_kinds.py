@@ -25,7 +25,7 @@ NONE = torch.tensor([], dtype=torch.long)
 TOKENS = (torch.arange(3 * 40).view(3, 40) * 7) % 250 + 3  # five windows long
 
 
-@pytest.fixture(params=["qwen2", "qwen3"])
+@pytest.fixture(params=["qwen2", "qwen3", "smollm3"])
 def model(request):
     causal, config = FAMILIES[request.param]
     torch.manual_seed(0)
