@@ -10,8 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.words import recipes, yaml_text
-from harness.words.home import home
-from harness.words.nearest import nearest
+from harness.words.misfits import misfits
 
 AVERAGE = "average"
 
@@ -54,20 +53,18 @@ class Paper(BaseModel):
 
 def known() -> list[str]:
     """Return the names of the shipped tables."""
-    return sorted(path.stem for path in (Path(str(resources.files("reports"))) / "papers").glob("*.yaml"))
+    return yaml_text.names(_shipped())
 
 
 def read(name: str) -> Paper:
     """Return the table shipped as `name`, or in the YAML file that `name` points to; ValueError says what is wrong."""
-    own = name.endswith((".yaml", ".yml"))
-    path = home(name) if own else Path(str(resources.files("reports"))) / "papers" / f"{name}.yaml"
-    if not path.is_file():
-        raise ValueError(f"paper={name}: no such file" if own else f"paper={name} is unknown; {nearest(name, known())}")
+    path = yaml_text.place(name, _shipped(), "paper")
     try:
         return Paper.model_validate(yaml_text.read(path, "paper file"))
     except ValidationError as error:
-        lines = [
-            f"paper file {path}: {'.'.join(map(str, item['loc'])) or 'content'}: {item['msg']}"
-            for item in error.errors()
-        ]
-        raise ValueError("\n".join(lines)) from None
+        lines = misfits(error, known=[*Paper.model_fields, *PaperRow.model_fields])
+        raise ValueError("\n".join(f"paper file {path}: {line}" for line in lines)) from None
+
+
+def _shipped() -> Path:
+    return Path(str(resources.files("reports"))) / "papers"

@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from harness.spec import Method, Quantizer
 from harness.words import recipes
 from harness.words.home import home
+from harness.words.misfits import misfits
 from harness.words.nearest import nearest
 from harness.words.reasons import reason
 
@@ -133,10 +134,7 @@ def build(kind: type[Method], given: dict[str, Any]) -> Method:
     try:
         return kind(**given)
     except ValidationError as error:
-        lines = [
-            f"method {kind.NAME}: {'.'.join(map(str, item['loc'])) or 'fields'}: {item['msg'].removeprefix('Value error, ')}"
-            for item in error.errors()
-        ]
+        lines = [f"method {kind.NAME}: {line}" for line in misfits(error, known=list(fields(kind)), whole="fields")]
         raise ValueError("\n".join(lines)) from None
 
 

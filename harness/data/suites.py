@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache, partial
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
@@ -18,7 +18,7 @@ from harness.data.mirror import absent, count_rows, local_files, shortfalls
 from harness.quantities import METRICS, Quantity
 from harness.spec import DataSource, TaskSpec
 from harness.words import yaml_text
-from harness.words.home import home
+from harness.words.misfits import misfits
 from harness.words.nearest import nearest
 
 OWN_LOSSES = ("weighted_perplexity", "bits_per_byte")  # aggregations of pairs of a log-likelihood and its units
@@ -61,33 +61,23 @@ class Suite(BaseModel):
 
 def known() -> list[str]:
     """Return the names of the shipped suites."""
-    return sorted(
-        path.name.removesuffix(".yaml") for path in resources.files("suites").iterdir() if path.name.endswith(".yaml")
-    )
+    return yaml_text.names(_shipped())
 
 
 def read(name: str) -> Suite:
     """Return the suite shipped as `name`, or in the file that `name` points to; ValueError says what is wrong."""
-    path = home(name) if name.endswith((".yaml", ".yml")) else Path(str(resources.files("suites") / f"{name}.yaml"))
-    if not path.is_file():
-        if name.endswith((".yaml", ".yml")):
-            raise ValueError(f"suite={name}: no such file")
-        raise ValueError(f"suite={name} is unknown; {nearest(name, known())}")
+    path = yaml_text.place(name, _shipped(), "suite")
     try:
         suite = Suite.model_validate(yaml_text.read(path, "suite file"))
     except ValidationError as error:
-        lines = [f"suite file {path}: {_finding(item)}" for item in error.errors()]
-        raise ValueError("\n".join(lines)) from None
-    suite._beside = path.resolve().parent if name.endswith((".yaml", ".yml")) else None
+        lines = misfits(error, known=[*Suite.model_fields, *SuiteTask.model_fields])
+        raise ValueError("\n".join(f"suite file {path}: {line}" for line in lines)) from None
+    suite._beside = path.resolve().parent if name.endswith(yaml_text.ENDINGS) else None
     return suite
 
 
-def _finding(item: Any) -> str:
-    where = ".".join(map(str, item["loc"]))
-    if item["type"] == "extra_forbidden":
-        allowed = [*Suite.model_fields, *SuiteTask.model_fields]
-        return f"{where}: no such key; {nearest(str(item['loc'][-1]), allowed)}"
-    return f"{where or 'content'}: {item['msg']}"
+def _shipped() -> Path:
+    return Path(str(resources.files("suites")))
 
 
 def sources(

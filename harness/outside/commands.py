@@ -16,6 +16,7 @@ from harness.spec import Spec
 from harness.storage.store import sha256_file
 from harness.words import yaml_text
 from harness.words.home import home
+from harness.words.misfits import misfits
 from harness.words.nearest import nearest
 
 WORD = re.compile(r"\{(\w+)\}")
@@ -102,12 +103,5 @@ def read(path: str) -> Command:
     try:
         return Command(**{"name": file.stem, **given, "folder": str(file.resolve().parent)})
     except ValidationError as error:
-        lines = [_line(item) for item in error.errors()]
+        lines = misfits(error, known=list(Command.model_fields), whole="command")
         raise ValueError("\n".join(f"{path}: {line}" for line in lines)) from None
-
-
-def _line(item: Any) -> str:
-    where = ".".join(map(str, item["loc"]))
-    if item["type"] == "extra_forbidden":
-        return f"{where} is unknown; {nearest(where, list(Command.model_fields))}"
-    return f"{where}: {item['msg']}".removeprefix(": ").replace("Value error, ", "")

@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from harness.words.home import home
+from harness.words.misfits import misfits
 from harness.words.nearest import nearest
 
 INSTALL = "pip install 'llm-compression-harness[llmcompressor]'"
@@ -74,7 +75,7 @@ def check(text: str) -> None:
         try:
             known[name](**fields)
         except ValidationError as error:
-            errors += [f"{name}.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+            errors += [f"{name}.{line}" for line in misfits(error, known=list(known[name].model_fields))]
         except (TypeError, ValueError) as error:
             errors.append(f"{name}: {str(error).splitlines()[0]}")
     if errors:

@@ -8,6 +8,11 @@ from typing import Any
 
 import yaml
 
+from harness.words.home import home
+from harness.words.nearest import nearest
+
+ENDINGS = (".yaml", ".yml")
+
 
 class WrittenTwice(yaml.YAMLError):
     """A mapping that holds a key twice: YAML's readers would take the last one and say nothing."""
@@ -22,6 +27,21 @@ class OnceLoader(yaml.SafeLoader):
             line = node.start_mark.line + 1
             raise WrittenTwice(f"{', '.join(twice)} is written twice in the mapping that begins in line {line}")
         return super().construct_mapping(node, deep)
+
+
+def place(name: str, shipped: Path, what: str) -> Path:
+    """Return the file that is shipped as `name`, or that `name` is the path of; ValueError, `what` it is called, where there is none."""
+    own = name.endswith(ENDINGS)
+    path = home(name) if own else shipped / f"{name}.yaml"
+    if not path.is_file():
+        known = names(shipped)
+        raise ValueError(f"{what}={name}: no such file" if own else f"{what}={name} is unknown; {nearest(name, known)}")
+    return path
+
+
+def names(shipped: Path) -> list[str]:
+    """Return the names of the YAML files in a folder."""
+    return sorted(path.stem for path in shipped.glob("*.yaml"))
 
 
 def read(path: Path, what: str, loader: type[yaml.SafeLoader] = OnceLoader) -> Any:

@@ -166,7 +166,7 @@ WRONG = {
     ),
     "field": (
         ("WandaPruningModifier", '2:4"\n      sparsty: "3'),
-        "WandaPruningModifier.sparsty: Extra inputs are not permitted",
+        "WandaPruningModifier.sparsty: no such key; did you mean sparsity",
     ),
 }
 

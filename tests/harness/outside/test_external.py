@@ -117,7 +117,7 @@ WRONG = {
     "command: [env]\n": "the command never says {input}",
     "command: ['no-such-program', '{input}', '{output}']": "command: no program no-such-program",
     "command: ['{python}', '{inputt}', '{output}']": "{inputt} is unknown; did you mean input or output?",
-    "command: ['{python}', '{input}', '{output}']\ncomand: 1": "comand is unknown; did you mean command?",
+    "command: ['{python}', '{input}', '{output}']\ncomand: 1": "comand: no such key; did you mean command?",
     "command: ['{python}', '{input}', '{output}']\nfiles: [gone.py]": "files: gone.py is not beside the YAML file",
     "command: ['{python}', '{input}', '{output}']\nenvironment: mine": "environment mine is not there; `harness env create mine`",
     "- a": "a mapping with name and command is wanted",
