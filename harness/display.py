@@ -10,16 +10,7 @@ from rich.text import Text
 
 from harness.executors.local import Outcome
 from harness.run import Watch
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as a person says them: 8 s, 2 min 5 s, 1 h 12 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+from harness.words.durations import duration
 
 
 class Live(Watch):
@@ -63,6 +54,6 @@ class Live(Watch):
         if outcome.reason:
             line.append("failed", style="red").append(f": {outcome.reason}")
         else:
-            line.append("stored by another run" if outcome.meanwhile else f"{outcome.seconds:.1f} s")
+            line.append("stored by another run" if outcome.meanwhile else duration(outcome.seconds))
         rest = f", about {duration(left)} left" if done < total else ""
         self.console.print(line.append(rest), soft_wrap=True)

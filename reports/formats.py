@@ -1,5 +1,7 @@
 """Numbers as a reader sees them; what was not measured is a dash."""
 
+from harness.words import durations
+
 MISSING = "–"
 
 
@@ -49,13 +51,8 @@ def share(value: float | None, whole: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """12.3 s, 4.2 min or 1.3 h."""
-    if seconds is None:
-        return MISSING
-    for limit, unit in ((3600.0, "h"), (60.0, "min")):
-        if seconds >= limit:
-            return f"{seconds / limit:.1f} {unit}"
-    return f"{seconds:.1f} s"
+    """12 s, 4 min 5 s or 1 h 20 min."""
+    return MISSING if seconds is None else durations.duration(seconds)
 
 
 def half_width(low: float | None, high: float | None, scale: float, places: int = 1) -> str:

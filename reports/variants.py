@@ -43,6 +43,16 @@ def unquantized(row: Row) -> bool:
     return row.get("quantizer") in (None, "none")
 
 
+def quantizers(rows: Sequence[Row]) -> list[str]:
+    """The names of the quantizers that rows went through, each once."""
+    return list(dict.fromkeys(one_line(row["quantizer"]) for row in rows if not unquantized(row)))
+
+
+def quantized(rows: Sequence[Row]) -> str:
+    """What legends call quantized rows: their quantizers' names."""
+    return ", ".join(quantizers(rows)) or "quantized"
+
+
 def is_dense(row: Row) -> bool:
     """True for the untouched model every ratio and difference refers to."""
     return "dense" in (row.get("method"), row.get("variant")) and unquantized(row)

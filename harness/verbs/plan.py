@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harness.command.run_words import OfRun
 from harness.command.verb import DONE
+from harness.words.durations import duration
+from harness.words.reasons import one_line
 
 if TYPE_CHECKING:
     from harness.spec import Node
@@ -24,9 +26,7 @@ class ShowPlan(OfRun):
         from harness import estimates
         from harness.command.planning import checked, notices
         from harness.command.terminal import console
-        from harness.display import duration
         from harness.storage import provenance
-        from harness.words.reasons import one_line
 
         planned, store = checked(self.run_words)
         states = {node.key: (node, *_state(node, store)) for node in planned.steps()}

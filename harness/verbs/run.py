@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.command.run_words import OfRun
 from harness.command.verb import DONE, FAILED
+from harness.words.durations import duration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,7 @@ class Run(OfRun):
         from harness import estimates
         from harness.command.planning import checked, notices
         from harness.command.terminal import console
-        from harness.display import Live, duration
+        from harness.display import Live
         from harness.run import execute, record
         from harness.words.home import relative
 

@@ -16,7 +16,7 @@ from reports.run.cautions import cautions
 from reports.run.notes import EMULATED, SIMULATED, TASK_NOTE, headline, notes
 from reports.run.points import AXES, SIZE, points
 from reports.search import section as search_section
-from reports.variants import Facts, Row
+from reports.variants import Facts, Row, quantized, quantizers
 
 
 def page(rows: Sequence[Row], facts: Facts) -> str:
@@ -25,6 +25,8 @@ def page(rows: Sequence[Row], facts: Facts) -> str:
     searched = search_section.figures(facts.get("searches") or [])
     drawn = figures(rows, facts) | {key: figure for key, (_, figure) in searched.items()}
     return Template(PAGE).substitute(
+        squares=escape(quantized(rows)),
+        quantized="".join(f", and <em>+{escape(name)}</em> means quantized on top" for name in quantizers(rows)[:1]),
         model=escape(str(facts.get("model") or "compression report")),
         headline="<br>".join(escape(words) for words in (headline(facts | {"model": None}), *cautions(rows))),
         css=content.joinpath("page.css").read_text(encoding="utf-8"),

@@ -17,7 +17,7 @@ from reports.page.labels import place
 from reports.palette import colours, method, methods, square
 from reports.run.notes import headline
 from reports.run.points import AVERAGE, DECODE, SIZE, Point, points, reference, staircase
-from reports.variants import Facts, Row
+from reports.variants import Facts, Row, quantized
 
 STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # names that others wrote are no formulas
@@ -135,7 +135,7 @@ def legend(rows: Sequence[Row]) -> list[Line2D]:
     hue = colours(rows)
     drawn = methods([point.row for axis in (SIZE, DECODE) for point in points(rows, axis)])
     keys = [Line2D([], [], marker="o", linestyle="none", color=hue[name], label=legible(name)) for name in drawn]
-    shapes = ((False, False, "not quantized"), (True, False, "int8"), (False, True, "simulated or emulated"))
+    shapes = ((False, False, "not quantized"), (True, False, quantized(rows)), (False, True, "simulated or emulated"))
     for is_square, hollow, label in shapes:
         keys.append(Line2D([], [], **marker("#555555", is_square, hollow), label=label))
     keys.append(Line2D([], [], color="#333333", linewidth=1.2, label="Pareto front"))

@@ -20,7 +20,7 @@ $css
 </header>
 <main>
 <p class="guide">Each row is one way to make the model smaller; <em>dense</em> is the untouched model that every ratio
-and difference refers to, and <em>+int8</em> means quantized on top. Compare the average with its interval first, then
+and difference refers to$quantized. Compare the average with its interval first, then
 what it bought: size, memory, speed. <b class="star">★</b> marks variants that no other beats in both average and size
 on disk. An interval of Δ that contains zero means no difference from dense was shown. Click a header to sort.</p>
 
@@ -32,7 +32,7 @@ $summary
 
 <section>
 <h2>What each variant trades</h2>
-<p class="note">● not quantized, ■ int8, hollow: simulated or emulated. Bars are 95 % intervals, the line is the Pareto front,
+<p class="note">● not quantized, ■ $squares, hollow: simulated or emulated. Bars are 95 % intervals, the line is the Pareto front,
 dotted lines are the dense model. Arrows point to better. Click a legend entry to hide a method.</p>
 <div class="charts">
 <figure class="card"><figcaption>Average and size on disk</figcaption>

@@ -78,6 +78,14 @@ def test_no_text_in_the_figures_can_end_their_script():
     assert "<" not in inside.group(1)
 
 
+def test_legends_name_the_quantizers_that_rows_went_through():
+    rows = [variant("dense", "dense", 9e8, 1.0, 0.6), variant("dense+q4", "dense", 3e8, 2.0, 0.5, quantizer="q4<b>")]
+    made = page(rows, FACTS)
+    assert "■ q4&lt;b&gt;, hollow" in made
+    assert "<em>+q4&lt;b&gt;</em> means quantized on top" in made
+    assert "int8" not in page(rows[:1], FACTS).partition('<script type="application/json"')[0]
+
+
 def test_front_and_hollow_points_of_the_figure_follow_the_rows():
     figure = pareto(fabricated(), FACTS, SIZE)
     line = figure["data"][0]
