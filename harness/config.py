@@ -95,6 +95,9 @@ class RunConfig(_Section):
     data_dir: Path | None = Field(description="local mirror of the tasks' data; HARNESS_DATA_DIR where null")
     store: Path = Field(description="folder of the stored steps and runs")
     report: Path = Field(description="folder that the report is written to")
+    keep: Literal["weights", "none"] = Field(
+        description="none lets the weights of variants go once they are measured; those that variants are made from stay"
+    )
     seed: Annotated[Whole, Field(ge=0, le=MOST_SEED)] = Field(description="of everything that is drawn at random")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         description="of weights and activations; auto is bfloat16 where the hardware has it, else float32"

@@ -6,6 +6,7 @@ import shutil
 import statistics
 from collections.abc import Iterable, Sequence
 
+from harness import weights
 from harness.machine import environment
 from harness.models.source import Import
 from harness.plan import Plan
@@ -98,7 +99,10 @@ def share(node: Node) -> float:
 
 def check_disk(plan: Plan, store: Store) -> None:
     """Raise ValueError where the checkpoints that are still to be written do not fit beside the store."""
-    needed = disk((node for node in plan.steps() if not store.has(node.key)), plan, store)
+    nodes = plan.steps()
+    undone = {node.key for node in nodes if not store.has(node.key)}
+    undone |= weights.again(nodes, undone, store)
+    needed = disk((node for node in nodes if node.key in undone), plan, store)
     free = shutil.disk_usage(store.root).free
     if needed > free:
         raise ValueError(

@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from harness import estimates
+from harness import estimates, weights
 from harness.executors.local import Outcome, run_steps
 from harness.measures.speed import Speed, sessions
 from harness.plan import Plan
@@ -29,6 +29,7 @@ class Summary:
     failed: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    freed: int = 0  # bytes of weights that were let go
 
 
 @dataclass
@@ -48,7 +49,9 @@ def execute(plan: Plan, store: Store, watch: Watch) -> Summary:
     for damaged in store.set_damaged_runs_aside():
         watch.notice(f"set aside: {damaged}")
     redone = _asked_again(nodes, store, plan.run.redo)
-    pending = [node for node in nodes if node.key in redone or not _sound(node, store, watch)]
+    undone = {node.key for node in nodes if node.key in redone or not _sound(node, store, watch)}
+    undone |= weights.again(nodes, undone, store)
+    pending = [node for node in nodes if node.key in undone]
     summary.stored = len(nodes) - len(pending)
     for key in redone:
         if store.folder(key).exists():
@@ -86,6 +89,9 @@ def execute(plan: Plan, store: Store, watch: Watch) -> Summary:
                 summary.executed.append(node.key)
         left = sum(expected[node.key] for node in pending) * max(0.2, spent / planned)
         watch.finished(name, outcome, total - len(pending), total, left)
+    if plan.run.keep == "none":
+        unmeasured = {*summary.failed, *summary.skipped}
+        summary.freed = sum(map(store.release, weights.to_let_go(nodes, unmeasured, store)))
     summary.seconds = time.monotonic() - started
     return summary
 

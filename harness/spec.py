@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny
 from harness.families.catalogue import families
 from harness.quantities import Quantity, metric
 from harness.storage import sources
+from harness.storage.store import Corrupt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -98,10 +99,15 @@ class Work:
     result: dict[str, Any] = field(default_factory=dict)
 
     def checkpoint(self, keys: tuple[str, ...] = ()) -> Path:
-        """Return the nearest ancestor's model folder (or the first of `keys`), verified against its checksums."""
+        """Return the nearest ancestor's model folder (or the first of `keys`), verified against its checksums.
+
+        Corrupt where they do not match, and where another run let the weights go meanwhile: the run makes that step again.
+        """
         for key in keys or self.ancestors:
             folder = self.store.folder(key) / CHECKPOINT
             if folder.is_dir():
+                if self.store.released(key):
+                    raise Corrupt(key, "its weights were let go")
                 self.store.verify(key)
                 return folder
         raise ValueError("no step before this one holds a checkpoint")
@@ -119,6 +125,7 @@ class Step(Spec):
     """A unit of work with one parent. `run` writes files into `work.draft` and facts into `work.result`."""
 
     KIND: ClassVar[str]
+    SHARED: ClassVar[bool] = False  # many variants are made from its weights: keep=none keeps them
 
     @classmethod
     def key_name(cls) -> str:

@@ -170,7 +170,7 @@ def perform(nodes: Sequence[Node], store: Store, device: str, expected: dict[str
         works, meanwhile = [], []
         for node in sorted(nodes, key=lambda each: each.key):  # one order for all runs: no deadlock
             stack.enter_context(store.lock(node.key))
-            if store.has(node.key):
+            if store.has(node.key) and not store.released(node.key):
                 meanwhile.append(node.key)
                 continue
             draft = stack.enter_context(store.draft(node.key))

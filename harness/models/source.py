@@ -97,6 +97,7 @@ class Import(Step):
     """Bring the dense model into the store, in the run's dtype, as plain safetensors."""
 
     KIND = "import"
+    SHARED: ClassVar[bool] = True
     VERSION: ClassVar[int] = (
         2  # 2: a GGUF's tokenizer and rotary scaling are the file's own; weights that do not fit are refused
     )

@@ -38,6 +38,7 @@ class Supernet(Step):
     """
 
     KIND = "supernet"
+    SHARED: ClassVar[bool] = True
     # 2: spaces, strategies, teachers, LoRA; what a step leaves out does not drift; 3: passes in the run's dtype
     VERSION: ClassVar[int] = 3
     calibration: CalibrationSpec

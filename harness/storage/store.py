@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from harness.storage import released
 from harness.storage.sealed import Damaged, read_sealed, write_sealed
 from harness.storage.writable import writable
 from harness.words.home import home
@@ -77,12 +78,21 @@ class Store:
         return folder
 
     def has(self, key: str) -> bool:
-        """Tell whether the step is stored, its record sound, and its files of their recorded sizes."""
+        """Tell whether the step is stored, its record sound, and its files of their recorded sizes, but for weights let go."""
         try:
             files = self.record(key)["files"]
         except Corrupt:
             return False
-        return all(_size(self.folder(key) / name) == entry["size"] for name, entry in files.items())
+        gone = released.released(self.folder(key))
+        return all(_size(self.folder(key) / name) == files[name]["size"] for name in files if name not in gone)
+
+    def released(self, key: str) -> bool:
+        """Tell whether the step's weights were let go: it counts as stored, and what reads them makes it again."""
+        return bool(released.released(self.folder(key)))
+
+    def release(self, key: str) -> int:
+        """Delete the weights of a stored step and return their bytes; its record and its other files stay."""
+        return released.release(self.folder(key), self.record(key)["files"])
 
     def record(self, key: str) -> dict[str, Any]:
         """Return what is recorded of the step; Corrupt where the record is not what was written."""
@@ -116,7 +126,9 @@ class Store:
             files = self.record(key)["files"]
         except Corrupt as error:
             return error.damage
-        wanted = ((name, entry) for name, entry in files.items() if weights or not name.endswith(".safetensors"))
+        gone = released.released(self.folder(key))
+        read = (name for name in files if name not in gone and (weights or not name.endswith(released.WEIGHTS)))
+        wanted = ((name, files[name]) for name in read)
         return next((damage for name, entry in wanted if (damage := self._damage(key, name, entry))), None)
 
     def _damage(self, key: str, name: str, entry: dict[str, Any]) -> str | None:
@@ -133,6 +145,13 @@ class Store:
     def set_aside(self, key: str) -> Path:
         """Move a step out of the way, keeping it for inspection, so that it is redone."""
         return self._aside(self.folder(key))
+
+    def _replace(self, key: str) -> None:
+        """Make room for a step that is made again: one without weights is worth no inspection."""
+        if self.released(key):
+            shutil.rmtree(self.folder(key))
+        else:
+            self.set_aside(key)
 
     def _aside(self, path: Path) -> Path:
         target = self.root / "corrupt" / f"{path.name}-{time.time_ns()}"
@@ -170,7 +189,7 @@ class Store:
         write_sealed(draft / RECORD, {**record, "key": key, "files": files})
         final = self.folder(key)
         if final.exists():
-            self.set_aside(key)
+            self._replace(key)
         draft.rename(final)
         _fsync_folder(final.parent)
         shutil.rmtree(self.root / "scratch" / key, ignore_errors=True)

@@ -23,13 +23,15 @@ class ShowPlan(OfRun):
         from rich.cells import cell_len
         from rich.text import Text
 
-        from harness import estimates
+        from harness import estimates, weights
         from harness.command.planning import checked, notices
         from harness.command.terminal import console
         from harness.storage import provenance
 
         planned, store = checked(self.run_words)
-        states = {node.key: (node, *_state(node, store)) for node in planned.steps()}
+        nodes = planned.steps()
+        again = weights.again(nodes, {node.key for node in nodes if not store.has(node.key)}, store)
+        states = {node.key: (node, *_state(node, store, again)) for node in nodes}
         undone = [node for node, _, changes in states.values() if changes is None]
         outdated = [changes for _, _, changes in states.values() if changes]
         seconds = estimates.all_seconds(undone, planned, store)
@@ -58,12 +60,15 @@ class ShowPlan(OfRun):
         return DONE
 
 
-def _state(node: Node, store: Store) -> tuple[str, list[str] | None]:
+def _state(node: Node, store: Store, again: set[str]) -> tuple[str, list[str] | None]:
     """Return how a step stands, and what made it that is another now; None for a step that is still to be done."""
     from harness.storage import provenance
 
+    if node.key in again:
+        return "its weights were let go, and are needed again", None
     if store.has(node.key):
         changes = provenance.differences(store.record(node.key))
-        return "stored, by other code" if changes else "stored", changes
+        gone = ", weights let go" if store.released(node.key) else ""
+        return f"stored{gone}{', by other code' if changes else ''}", changes
     failure = store.failure(node.key)
     return f"failed before: {failure['reason']}" if failure else "to do", None

@@ -51,6 +51,9 @@ class Run(OfRun):
             f"{summary.stored} steps were stored, {waited}{len(summary.executed)} executed, {len(summary.failed)} failed, "
             f"{len(summary.skipped)} skipped in {duration(time.time() - started)}",
         )
+        if summary.freed:
+            said = f"{estimates.storage(summary.freed)} of weights let go; keep=weights keeps those of every variant"
+            terminal.print(said, soft_wrap=True)
         for key, why in summary.failed.items():
             terminal.print(f"failed: {why}\n  log: {relative(store.log(key))}", style="red", soft_wrap=True)
         for line in unwritten:

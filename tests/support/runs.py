@@ -15,6 +15,7 @@ QUICK = [
     "model=random-llama",
     "limit=2",
     "dtype=float32",
+    "keep=weights",
     "measure.rounds=2",
     "measure.batches=[1]",
     "measure.prompt_tokens=8",

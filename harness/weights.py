@@ -1,0 +1,43 @@
+"""Which weights a run still needs: what was let go is made again where a step reads it, and goes when all are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from harness.spec import CHECKPOINT, Node
+from harness.storage.store import Store
+
+
+def read_by(node: Node, store: Store) -> Iterator[Node]:
+    """Yield the stored steps whose weights a step reads: the nearest before it that has any, those it needs, the dense model."""
+    nearest = next((each for each in node.ancestors() if not store.has(each.key) or _holds(each, store)), None)
+    found = [*node.needs, *node.ancestors()[-1:], *([nearest] if nearest else [])]
+    yield from (each for each in {each.key: each for each in found}.values() if store.has(each.key))
+
+
+def again(nodes: Sequence[Node], undone: Collection[str], store: Store) -> set[str]:
+    """Return the keys of steps whose weights were let go and that one of the `undone` reads, directly or through such a step."""
+    wanted: set[str] = set()
+    for node in reversed(nodes):  # what a step is made from comes before it
+        if node.key in undone or node.key in wanted:
+            wanted |= {each.key for each in read_by(node, store) if store.released(each.key)}
+    return wanted
+
+
+def to_let_go(nodes: Sequence[Node], unmeasured: Collection[str], store: Store) -> list[str]:
+    """Return the keys of stored steps whose weights nothing needs: not shared, and behind none of the `unmeasured` steps."""
+    needed = {each.key for node in nodes if node.key in unmeasured for each in (*node.ancestors(), *node.needs)}
+    return [
+        node.key
+        for node in nodes
+        if not node.step.SHARED
+        and node.key not in needed
+        and store.has(node.key)
+        and _holds(node, store)
+        and not store.released(node.key)
+    ]
+
+
+def _holds(node: Node, store: Store) -> bool:
+    """Tell whether a stored step made a checkpoint, whether or not its weights are still there."""
+    return (store.folder(node.key) / CHECKPOINT).is_dir()
