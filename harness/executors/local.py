@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
-import multiprocessing
 import multiprocessing.connection
-import multiprocessing.process
 import os
 import resource
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 import traceback
@@ -21,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.executors.server import SERVER
 from harness.spec import Node, Work
 from harness.storage.store import Corrupt, Store
 from harness.words.reasons import reason
 from harness.words.redaction import redacted
 
-_start = "forkserver"  # how processes of steps are started
-LONGEST = 60  # letters of the folder of a socket, whose whole path takes about a hundred
 WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 
@@ -53,16 +47,15 @@ def run_steps(
     notice: Callable[[str], None] = print,
 ) -> Outcome:
     """Run one step, or several that share a session, and return how it went. The log of the first one's key has the output."""
-    _within_reach()
-    context: Any = multiprocessing.get_context(_start)
-    if _start == "forkserver":
-        context.set_forkserver_preload(["harness.executors.warm"])
-    ours, theirs = context.Pipe()
     begun = time.monotonic()
     for node in nodes:
         _ = node.key, node.code  # worked out here once, for all processes: modules are parsed for it
-    process = context.Process(target=_child, args=(theirs, list(nodes), str(store.root), device, expected), daemon=True)
-    process.start()
+    timed = any(getattr(node.step, "TIMED", False) for node in nodes)
+    with SERVER.context(timed=timed, notice=notice) as context:
+        ours, theirs = context.Pipe()
+        content = (theirs, list(nodes), str(store.root), device, expected)
+        process = context.Process(target=_child, args=content, daemon=True)
+        process.start()
     theirs.close()
     why, corrupt, kind = "the process ended without a word", "", ""
     meanwhile: tuple[str, ...] = ()
@@ -74,7 +67,7 @@ def run_steps(
             elif kind == "notice":
                 notice(*content)
             elif kind == "spoilt":
-                _spawn_from_now_on()
+                SERVER.method = "spawn"  # what was imported before the fork has touched CUDA, which no fork survives
                 break
             elif kind == "done":
                 why, [meanwhile] = "", content
@@ -95,24 +88,6 @@ def run_steps(
     if kind == "spoilt":
         return run_steps(nodes, store, device, expected, progress, notice)
     return Outcome(time.monotonic() - begun, why, corrupt, meanwhile)
-
-
-def _spawn_from_now_on() -> None:
-    """Start processes from nothing: what was imported before the fork has touched CUDA, which no fork survives."""
-    global _start
-    _start = "spawn"
-
-
-def _within_reach() -> None:
-    """Let the sockets of our processes lie where their paths are short enough; a long TMPDIR is not such a place."""
-    settings: dict[str, Any] = multiprocessing.process.current_process()._config  # type: ignore[attr-defined]
-    if settings.get("tempdir") or len(tempfile.gettempdir()) <= LONGEST:
-        return
-    place = next((path for path in ("/tmp", "/var/tmp", "/dev/shm") if os.access(path, os.W_OK | os.X_OK)), None)
-    if place is None:
-        raise ValueError(f"TMPDIR={tempfile.gettempdir()} is too long for the sockets of processes; set a shorter one")
-    settings["tempdir"] = tempfile.mkdtemp(prefix="pymp-", dir=place)
-    atexit.register(shutil.rmtree, settings["tempdir"], ignore_errors=True)
 
 
 def _child(

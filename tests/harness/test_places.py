@@ -13,7 +13,7 @@ import pytest
 from runs import planned, ran, words
 
 from harness.cli import main
-from harness.executors import local
+from harness.executors import local, server
 from harness.machine import caches
 from harness.machine.environment import has_bfloat16, threads
 from harness.run import Watch, execute
@@ -117,9 +117,9 @@ def test_a_long_tmpdir_is_no_reason_to_fail(tmp_path, monkeypatch):
     long = tmp_path / ("t" * 100)
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))
-    settings = local.multiprocessing.process.current_process()._config
+    settings = server.multiprocessing.process.current_process()._config
     monkeypatch.delitem(settings, "tempdir", raising=False)
-    local._within_reach()
+    server._within_reach()
     assert len(settings["tempdir"]) < 60
     Path(settings["tempdir"]).rmdir()
     monkeypatch.delitem(settings, "tempdir")

@@ -22,6 +22,7 @@ SETTINGS = [
     "limit=8",
     "budgets=[0.75]",
     "dtype=float32",
+    "keep=weights",
     "measure.rounds=2",
     "measure.prompt_tokens=16",
     "measure.generate_tokens=2",

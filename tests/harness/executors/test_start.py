@@ -9,6 +9,7 @@ import pytest
 from runs import planned
 
 from harness.executors import local
+from harness.executors.server import Server
 
 SPOILT = "spoilt"  # a file in the store: the first process finds CUDA spoilt
 
@@ -27,7 +28,7 @@ CHILD = local._child
 
 @pytest.mark.timeout(300)
 def test_a_step_whose_fork_cannot_use_cuda_is_done_by_a_process_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(local, "_start", "forkserver")
+    monkeypatch.setattr(local, "SERVER", Server())
     monkeypatch.setattr(local, "_child", child)
     started: list[str] = []
     context = multiprocessing.get_context
