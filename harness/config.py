@@ -45,6 +45,7 @@ def _no_truth(value: Any) -> Any:
 
 
 Whole = Annotated[int, BeforeValidator(_no_truth)]
+Number = Annotated[float, BeforeValidator(_no_truth)]
 Share = Annotated[float, BeforeValidator(_no_truth), Field(gt=0, le=1)]
 
 
@@ -91,6 +92,9 @@ class RunConfig(_Section):
     quantizers: Annotated[tuple[str, ...], Field(min_length=1)] = Field(description="what is layered on every variant")
     limit: Annotated[Whole, Field(gt=0)] | None = Field(
         description="items of each task, as lm-eval counts them; null for all"
+    )
+    minutes: Annotated[Number, Field(gt=0, le=1_000_000)] | None = Field(
+        description="time that the run should take: it chooses items a task, up to limit, and rounds of timing to fit"
     )
     data_dir: Path | None = Field(description="local mirror of the tasks' data; HARNESS_DATA_DIR where null")
     store: Path = Field(description="folder of the stored steps and runs")

@@ -10,7 +10,7 @@ from harness import weights
 from harness.machine import environment
 from harness.models.source import Import
 from harness.plan import Plan
-from harness.spec import Node
+from harness.spec import Node, Step
 from harness.storage.store import Store
 
 BACKWARD = 3.2  # of a forward pass, that a training pass takes
@@ -19,11 +19,11 @@ UNKNOWN = 135e6  # parameters, where neither store nor source says how many
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}  # a parameter
 
 
-def seconds(node: Node, parameters: float, rate: float, history: dict[str, float]) -> float:
+def seconds(step: Step, parameters: float, rate: float, history: dict[str, float]) -> float:
     """Return seconds for a step: its tokens through a model of `parameters` at `rate` FLOP/s, corrected by past runs."""
-    cost = node.step.cost()
+    cost = step.cost()
     tokens = cost.forward_tokens + BACKWARD * cost.backward_tokens + DECODE * cost.decode_tokens
-    return (cost.seconds + 2 * parameters * tokens / rate) * history.get(node.step.KIND, 1.0)
+    return (cost.seconds + 2 * parameters * tokens / rate) * history.get(step.KIND, 1.0)
 
 
 def all_seconds(steps: Sequence[Node], plan: Plan, store: Store) -> dict[str, float]:
@@ -31,7 +31,7 @@ def all_seconds(steps: Sequence[Node], plan: Plan, store: Store) -> dict[str, fl
     if not steps:
         return {}
     rate, past, parameters = machine_rate(plan.run.resolved_dtype), history(store), model_parameters(plan, store)
-    return {node.key: seconds(node, parameters, rate, past) for node in steps}
+    return {node.key: seconds(node.step, parameters, rate, past) for node in steps}
 
 
 def machine_rate(dtype: str) -> float:

@@ -4,22 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness import config, estimates, plan
+from harness import config, estimates, plan, timebox
 from harness.command.report_folder import check_report
 from harness.command.terminal import console
 from harness.machine import caches
 from harness.storage.store import Store
 
 
-def checked(words: Sequence[str]) -> tuple[plan.Plan, Store]:
-    """Return the plan that the words ask for and its store; ValueError says what is not to be had."""
+def checked(words: Sequence[str], *, settle: bool = False) -> tuple[plan.Plan, Store]:
+    """Return the plan that the words ask for and its store; ValueError says what is not to be had.
+
+    `settle`: what a run with `minutes` chose to measure is remembered, for the same words in this store.
+    """
     with console().status("checking configuration, model and data"):
         caches.check()
         wanted = config.compose(list(words))
         check_report(wanted.report)
         store = Store(wanted.store)
         store.prepare()
-        return plan.build(wanted), store
+        made = plan.build(wanted)
+        return (made if wanted.minutes is None else _in_time(made, store, settle)), store
+
+
+def _in_time(asked: plan.Plan, store: Store, settle: bool) -> plan.Plan:
+    """Return the plan with as many items and rounds as its minutes allow, and a line that says so."""
+    effort = timebox.settled(asked.run, store) or timebox.fitted(asked, store)
+    if settle:
+        timebox.settle(asked.run, effort, store)
+    made = plan.build(timebox.with_effort(asked.run, effort))
+    made.notices.insert(0, timebox.told(asked.run, effort))
+    return made
 
 
 def notices(planned: plan.Plan, store: Store) -> Iterator[str]:

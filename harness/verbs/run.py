@@ -35,7 +35,7 @@ class Run(OfRun):
         from harness.words.home import relative
 
         started = time.time()
-        planned, store = checked(self.run_words)
+        planned, store = checked(self.run_words, settle=True)
         estimates.check_disk(planned, store)
         terminal = console()
         for notice in notices(planned, store):
