@@ -21,9 +21,11 @@ class External(Method):
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration"})
     FILE: ClassVar[str] = "file"
     UNKEYED: ClassVar[frozenset[str]] = frozenset({"file"})
-    file: str
+    file: str = Field(description="the YAML file that describes the command")
     command: Annotated[Command, Field(repr=False)]
-    budget: Annotated[float, Field(gt=0, le=1)] | None = None
+    budget: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="share of the parameters that stay, where the command says {budget}"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from pydantic import Field
+
 from harness.pruning.no_grad import no_grad
 from harness.pruning.scored import Parts, Scored, empty
 
@@ -31,7 +33,7 @@ class Flap(Scored):
     NAME = "flap"
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration"})
     SOURCE: ClassVar[str] = "arXiv 2312.11983"
-    compensate: bool = True
+    compensate: bool = Field(True, description="add what the removed columns wrote on average as biases")
 
     @property
     def over(self) -> Literal["all layers"]:

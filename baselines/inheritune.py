@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from harness.spec import Method
+from harness.spec import BUDGET, Method
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,8 +25,10 @@ class Inheritune(Method):
     NAME = "inheritune"
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration"})
     SOURCE: ClassVar[str] = "arXiv 2404.08634"
-    budget: Annotated[float, Field(gt=0, le=1)]
-    exact: bool = True
+    budget: float = BUDGET
+    exact: bool = Field(
+        True, description="trim one more layer to meet the budget; false: whole layers only, as published"
+    )
 
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
         from harness.models.anatomy import layers

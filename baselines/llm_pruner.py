@@ -43,14 +43,24 @@ class LLMPruner(Scored):
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration", "backward"})
     SOURCE: ClassVar[str] = "arXiv 2305.11627"
     LATER: ClassVar[frozenset[str]] = frozenset({"criterion", "scope", "paper_compat", "seed"})
-    samples: Annotated[int, Field(gt=0)] = 10  # sequences of 64 tokens, as in the paper
-    length: Annotated[int, Field(gt=1)] = 64
-    protect_first: Annotated[int, Field(ge=0)] | None = None
-    protect_last: Annotated[int, Field(ge=0)] | None = None
-    criterion: Literal["vector", "element1", "element2", "random", "l1", "l2"] = "element1"
-    scope: Literal["local", "global"] = "local"
-    paper_compat: bool = False
-    seed: int = 0  # of "random"
+    samples: int = Field(10, gt=0, description="calibration sequences whose gradients are summed, as in the paper")
+    length: int = Field(64, gt=1, description="tokens of each, as in the paper")
+    protect_first: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="first layers that stay whole; null for 4 of 32, the same share of other depths"
+    )
+    protect_last: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="last layers that stay whole; null for 2 of 32, the same share of other depths"
+    )
+    criterion: Literal["vector", "element1", "element2", "random", "l1", "l2"] = Field(
+        "element1", description="importance of a weight: first or second order Taylor terms, its size, or chance"
+    )
+    scope: Literal["local", "global"] = Field(
+        "local", description="the same ratio in every layer, or one threshold over all layers"
+    )
+    paper_compat: bool = Field(
+        False, description="as the published code: its fold of grouped heads, its sums and means"
+    )
+    seed: int = Field(0, description="of criterion=random")
 
     @property
     def needs(self) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -43,11 +43,17 @@ class MultiPruner(Scored):
     NAME = "multipruner"
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration"})
     SOURCE: ClassVar[str] = "arXiv 2501.09949"
-    samples: Annotated[int, Field(gt=0)] = 16
-    length: Annotated[int, Field(gt=1)] = 128
-    distribution: tuple[float, float, float] = (44, 52, 4)  # of what goes: blocks, MLP channels, heads
-    channel_step: Annotated[float, Field(gt=0, lt=1)] = 1024 / 11008  # share of an MLP: of LLaMA-2-7B's, as published
-    lazy: bool = True
+    samples: int = Field(16, gt=0, description="calibration sequences whose perplexity is minimised")
+    length: int = Field(128, gt=1, description="tokens of each")
+    distribution: tuple[float, float, float] = Field(
+        (44, 52, 4), description="shares of what goes: blocks, MLP channels, heads, as published"
+    )
+    channel_step: float = Field(
+        1024 / 11008, gt=0, lt=1, description="share of an MLP's channels that go in a step: 1024 of LLaMA-2-7B's 11008"
+    )
+    lazy: bool = Field(
+        True, description="try again only candidates that may be the best; false tries all, as the paper does"
+    )
 
     @field_validator("distribution")
     @classmethod

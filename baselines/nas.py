@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field, field_validator
 
 from harness.nas.pick import Pick
 from harness.nas.search import Search
 from harness.nas.searchers.catalogue import searcher
+from harness.nas.settings import SearchSettings, TrainingSettings
 from harness.nas.space import CostKind
 from harness.nas.spaces import axes
-from harness.nas.strategies import Strategy, Teacher
-from harness.nas.tally import Objective
 from harness.nas.training import Supernet
-from harness.recovery.kinds import Trained
-from harness.spec import CalibrationSpec, Method, Setup, Step
+from harness.spec import BUDGET, CalibrationSpec, Method, Setup, Step
 
 WINDOW = 256  # tokens of text that are read together
 
 
-class NAS(Method):
+class NAS(TrainingSettings, SearchSettings, Method):
     """Elastic depth, attention and MLP widths; super-network and search are shared by all budgets (arXiv 2405.18377).
 
     `space`, `searcher`, `strategy`, `objective` and `cost` choose among all that `harness.nas` has; `options` go to the
@@ -32,31 +30,22 @@ class NAS(Method):
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration", "training"})
     FOLLOWS: ClassVar[bool] = False
     SOURCE: ClassVar[str] = "arXiv 2405.18377"
-    budget: Annotated[float, Field(gt=0, le=1)]
-    space: str = "fine"
-    lowest: Annotated[float, Field(ge=0, lt=1)] = 0.6
-    order: Literal["ranked", "prefix"] = "ranked"
-    strategy: Strategy = "alternate"
-    training_tokens: Annotated[int, Field(ge=0)] = 122_880
-    batch: Annotated[int, Field(gt=0)] = 4
-    length: Annotated[int, Field(gt=1)] = 256
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-5
-    distill: Annotated[float, Field(ge=0, le=1)] = 0.7
-    teacher: Teacher = "inplace"
-    adapter: Trained = "full"
-    searcher: str = "evolution"
-    options: dict[str, Any] = Field(default_factory=dict)
-    evaluations: Annotated[int, Field(gt=0)] = 120
-    search_items: Annotated[int, Field(gt=0)] = 32
-    objective: Objective = "kl"
-    search_tokens: Annotated[int, Field(ge=512)] = (
-        4096  # of training text, for objectives over text; as many are held out
+    budget: float = BUDGET
+    training_tokens: int = Field(
+        122_880,
+        ge=0,
+        description="tokens of instruction data that the super-network trains on; 0 searches the model as it is",
     )
-    cost: CostKind = "parameters"
-    staged: bool = False
-    only: tuple[str, ...] = ()
-    search_seed: int = 0
-    finalists: Annotated[int, Field(gt=0)] = 6
+    search_items: int = Field(32, gt=0, description="items of each search task")
+    search_tokens: int = Field(
+        4096, ge=512, description="tokens of training text for kl and perplexity; as many are held out"
+    )
+    cost: CostKind = Field(
+        "parameters", description="what is traded for the objective; bytes are those of int8, latency is measured"
+    )
+    finalists: int = Field(
+        6, gt=0, description="candidates near the budget that are judged on items the search never saw"
+    )
 
     @field_validator("space")
     @classmethod
@@ -77,21 +66,7 @@ class NAS(Method):
             training=setup.training,
             tokens=self.training_tokens,
             seed=setup.seed,
-            **{
-                name: getattr(self, name)
-                for name in (
-                    "space",
-                    "lowest",
-                    "order",
-                    "strategy",
-                    "batch",
-                    "length",
-                    "learning_rate",
-                    "distill",
-                    "teacher",
-                    "adapter",
-                )
-            },
+            **self.part(TrainingSettings),
         )
         search = Search(
             tasks=setup.search_tasks,
@@ -100,20 +75,7 @@ class NAS(Method):
             items=self.search_items,
             cost_kind=self.cost,
             seed=setup.seed,
-            **{
-                name: getattr(self, name)
-                for name in (
-                    "space",
-                    "lowest",
-                    "searcher",
-                    "options",
-                    "evaluations",
-                    "objective",
-                    "staged",
-                    "only",
-                    "search_seed",
-                )
-            },
+            **self.part(SearchSettings),
         )
         return supernet, search, Pick(budget=self.budget, search=search, finalists=self.finalists)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from harness.recovery.kinds import LINEARS, Adapter, Linear
 from harness.recovery.recover import Recover as RecoverStep
+from harness.recovery.settings import TuningSettings
 from harness.spec import Method, Setup, Step
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -26,7 +26,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-class Recover(Method):
+class Recover(TuningSettings, Method):
     """Fine-tune what the recipe has made so far, for `tokens` tokens; alone in a recipe it fine-tunes the dense model.
 
     `distill` is the weight of KL to the dense model, the rest is cross-entropy on responses. A preset gives the fields that
@@ -35,20 +35,9 @@ class Recover(Method):
 
     NAME = "recover"
     NEEDS: ClassVar[frozenset[str]] = frozenset({"training"})
-    preset: Literal["none", "llm_pruner"] = "none"
-    tokens: Annotated[int, Field(gt=0)] = 100_000
-    batch: Annotated[int, Field(gt=0)] = 4
-    length: Annotated[int, Field(gt=1)] = 256
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-5
-    adapter: Adapter = "full"
-    lora_rank: Annotated[int, Field(gt=0)] = 8
-    lora_alpha: Annotated[float, Field(gt=0)] = 16
-    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    lora_targets: Annotated[tuple[Linear, ...], Field(min_length=1)] = LINEARS
-    experts: Annotated[int, Field(gt=0)] = 4
-    top_k: Annotated[int, Field(gt=0)] = 2
-    balance: Annotated[float, Field(ge=0)] = 0.01
-    distill: Annotated[float, Field(ge=0, le=1)] = 0.0
+    preset: Literal["none", "llm_pruner"] = Field(
+        "none", description="a paper's values for the fields that are not written: llm_pruner is arXiv 2305.11627's"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -70,5 +59,4 @@ class Recover(Method):
         return self
 
     def stages(self, setup: Setup) -> tuple[Step, ...]:
-        fields = self.model_dump(exclude={"preset"})
-        return (RecoverStep(training=setup.training, seed=setup.seed, **fields),)
+        return (RecoverStep(training=setup.training, seed=setup.seed, **self.part(TuningSettings)),)

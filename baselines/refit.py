@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -16,8 +16,12 @@ class Refit(Method):
 
     NAME = "refit"
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration"})
-    target: Target = "stream"
-    damp: Annotated[float, Field(gt=0)] = 1.0
+    target: Target = Field(
+        "stream", description="what is matched: the dense projection's output, or the residual stream behind it"
+    )
+    damp: float = Field(
+        1.0, gt=0, description="pull towards the present weights, relative to the mean square of the inputs"
+    )
 
     def stages(self, setup: Setup) -> tuple[Step, ...]:
         return (RefitStep(calibration=setup.calibration, target=self.target, damp=self.damp),)

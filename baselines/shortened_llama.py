@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from harness.spec import Cost, Method
+from harness.spec import BUDGET, Cost, Method
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,11 +35,18 @@ class ShortenedLlama(Method):
     VERSION: ClassVar[int] = 2
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration"})
     SOURCE: ClassVar[str] = "arXiv 2402.02834"
-    budget: Annotated[float, Field(gt=0, le=1)]
-    criterion: Literal["ppl", "taylor"] = "ppl"
-    samples: Annotated[int, Field(gt=0)] = 10  # as in the paper
-    exact: bool = True
-    paper_compat: bool = False
+    budget: float = BUDGET
+    criterion: Literal["ppl", "taylor"] = Field(
+        "ppl", description="what orders the layers: perplexity without one, or the sum of |w dL/dw| over its weights"
+    )
+    samples: int = Field(10, gt=0, description="calibration samples that the criterion looks at, as in the paper")
+    exact: bool = Field(
+        True, description="trim one more layer to meet the budget; false: whole layers only, as published"
+    )
+    paper_compat: bool = Field(
+        False,
+        description="as the published scripts: 4 first and 2 last layers stay at any depth, norms count in taylor",
+    )
 
     @property
     def needs(self) -> frozenset[str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from harness import progress
 from harness.pruning.budget import TOLERANCE, check_reached
 from harness.pruning.no_grad import no_grad
-from harness.spec import Method
+from harness.spec import BUDGET, Method
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,9 +40,11 @@ class SliceGPT(Method):
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration"})
     FOLLOWS: ClassVar[bool] = False  # layers of other widths, or of zeros, cannot be rotated
     SOURCE: ClassVar[str] = "arXiv 2401.15024"
-    budget: Annotated[float, Field(gt=0, le=1)]
-    damping: Annotated[float, Field(ge=0)] = 0.01
-    paper_compat: bool = False
+    budget: float = BUDGET
+    damping: float = Field(0.01, ge=0, description="share of the mean variance that is added to each, as in the paper")
+    paper_compat: bool = Field(
+        False, description="as the published code: embeddings lose their means, one size for all blocks"
+    )
 
     @no_grad
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:

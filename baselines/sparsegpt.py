@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -34,8 +34,10 @@ class SparseGPT(Layerwise):
 
     NAME = "sparsegpt"
     SOURCE: ClassVar[str] = "arXiv 2301.00774"
-    damping: Annotated[float, Field(gt=0)] = 0.01
-    block: Annotated[int, Field(ge=1)] = 128
+    damping: float = Field(
+        0.01, gt=0, description="share of the mean of H's diagonal that is added to it, as published"
+    )
+    block: int = Field(128, ge=1, description="columns over which errors are compared, as published")
 
     @model_validator(mode="after")
     def _whole_groups(self) -> SparseGPT:

@@ -33,9 +33,11 @@ class SparseML(Method):
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration"})
     FILE: ClassVar[str] = "recipe"
     SOURCE: ClassVar[str] = "github.com/vllm-project/llm-compressor"
-    recipe: str
+    recipe: str = Field(description="a recipe's YAML file, or a shipped one by name")
     text: Annotated[str, Field(repr=False)]
-    engine: Literal["llmcompressor", "sparseml"] = "llmcompressor"
+    engine: Literal["llmcompressor", "sparseml"] = Field(
+        "llmcompressor", description="what runs it: llm-compressor here, or the original sparseml in its environment"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field
-
-from harness.spec import Method
+from harness.spec import BUDGET, Method
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -20,7 +18,7 @@ class Uniform(Method):
     NAME = "uniform"
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration"})
     SOURCE: ClassVar[str] = "control"
-    budget: Annotated[float, Field(gt=0, le=1)]
+    budget: float = BUDGET
 
     def compress(self, model: PreTrainedModel, calibration: Calibration) -> PreTrainedModel:
         from harness.nas.controls import uniform

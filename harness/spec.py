@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, SerializeAsAny
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from harness.families.catalogue import families
 from harness.quantities import Quantity, metric
@@ -50,6 +50,10 @@ class Spec(BaseModel):
         default = {name for name in self.LATER if getattr(self, name) == kinds[name].default}
         fields = {name: _plain(getattr(self, name)) for name in kinds if name not in self.UNKEYED | default}
         return {"class": self.key_name(), "version": self.VERSION, **self.key_source(), **fields}
+
+    def part(self, kind: type[Spec]) -> dict[str, Any]:
+        """Return the values of those fields that `kind` has: a method hands its settings to its steps."""
+        return {name: getattr(self, name) for name in kind.model_fields}
 
     def classes(self) -> Iterator[type[Spec]]:
         """Yield the classes of this description and of those it holds: whose code decides the result."""
@@ -173,6 +177,9 @@ class Node:
     def ancestors(self) -> tuple[Node, ...]:
         """Return the steps before this one, nearest first."""
         return (self.parent, *self.parent.ancestors()) if self.parent else ()
+
+
+BUDGET: Any = Field(gt=0, le=1, description="share of the parameters that stay")
 
 
 class Method(Spec):

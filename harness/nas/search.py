@@ -9,9 +9,10 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from harness.nas.searchers.catalogue import searcher
+from harness.nas.settings import SearchSettings
 from harness.nas.space import CostKind, Space
 from harness.nas.spaces import axes
-from harness.nas.tally import TAUGHT, TEXT, Objective
+from harness.nas.tally import TAUGHT, TEXT
 from harness.spec import CalibrationSpec, Cost, Step, TaskSpec, Work
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ TOKENS_PER_ITEM = 60
 CHECKED = 1 / 8  # of the evaluations, candidates scored on held-out items beside the front
 
 
-class Search(Step):
+class Search(SearchSettings, Step):
     """Minimise (`objective`, `cost`) over the sub-networks of `space` whose sizes lie between `lowest` and `highest`.
 
     `evaluations` counts passes of one candidate over the whole search set. The objective is a mean over search tasks, over
@@ -35,19 +36,10 @@ class Search(Step):
     tasks: tuple[TaskSpec, ...]
     report_tasks: tuple[TaskSpec, ...]
     text: CalibrationSpec  # for objectives over text: the first half is searched on, the second held out
-    evaluations: Annotated[int, Field(gt=0)]
     items: Annotated[int, Field(gt=0)]  # of each search task
-    space: str = "fine"
-    searcher: str = "evolution"
-    options: dict[str, Any] = Field(default_factory=dict)  # of the searcher
-    objective: Objective = "kl"
     cost_kind: CostKind = "parameters"
-    lowest: Annotated[float, Field(ge=0, lt=1)] = 0.6
     highest: Annotated[float, Field(gt=0, le=1)] = 1.0
-    staged: bool = False
-    only: tuple[str, ...] = ()
     seed: int = 0  # of the items
-    search_seed: int = 0
 
     @field_validator("space")
     @classmethod

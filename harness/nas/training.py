@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from harness.nas.strategies import PASSES, Strategy, Teacher, teacher_passes, trained_passes
-from harness.recovery.kinds import LINEARS, Trained
+from harness.nas.settings import TrainingSettings
+from harness.nas.strategies import PASSES, teacher_passes, trained_passes
+from harness.recovery.kinds import LINEARS
 from harness.spec import CalibrationSpec, Cost, DataSource, Step, Work
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ LORA_RANK = 8
 LORA_ALPHA = 16
 
 
-class Supernet(Step):
+class Supernet(TrainingSettings, Step):
     """Train the whole network and sub-networks of it on instruction data, so that one set of weights serves them all.
 
     `strategy`: what a step updates.
@@ -44,18 +45,6 @@ class Supernet(Step):
     calibration: CalibrationSpec
     training: DataSource
     tokens: Annotated[int, Field(ge=0)]
-    batch: Annotated[int, Field(gt=0)] = 4
-    length: Annotated[int, Field(gt=1)] = 256
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-5
-    strategy: Strategy = "alternate"
-    distill: Annotated[float, Field(ge=0, le=1)] = 0.7
-    teacher: Teacher = "inplace"
-    adapter: Trained = "full"
-    order: Literal["ranked", "prefix"] = "ranked"
-    space: str = "fine"
-    lowest: Annotated[float, Field(ge=0, lt=1)] = (
-        0.6  # share of the dense parameters of the smallest sub-network trained
-    )
     seed: int = 0
 
     @model_validator(mode="after")

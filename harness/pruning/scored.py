@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from harness.pruning.budget import check_reached
-from harness.spec import Method
+from harness.spec import BUDGET, Method
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,7 +31,7 @@ class Scored(Method):
     is here: widths, choice, extraction, the check of the budget.
     """
 
-    budget: Annotated[float, Field(gt=0, le=1)]
+    budget: float = BUDGET
 
     @property
     def over(self) -> Literal["each layer", "all layers"]:

@@ -27,9 +27,15 @@ class Unstructured(Method):
     """
 
     STRUCTURED: ClassVar[bool] = False
-    budget: Annotated[float, Field(gt=0, le=1)] | None = None
-    sparsity: Annotated[float, Field(ge=0, lt=1)] | None = None
-    pattern: Annotated[str, Field(pattern=r"^\d+:\d+$")] | None = None
+    budget: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="share of the parameters that are not zero, those of embeddings and head counted"
+    )
+    sparsity: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None, description="share of the decoder layers' weights that are zero, in the place of budget"
+    )
+    pattern: Annotated[str, Field(pattern=r"^\d+:\d+$")] | None = Field(
+        None, description="zeros of each group of weights in a row, as 2:4, in the place of budget"
+    )
 
     @model_validator(mode="after")
     def _one_of_three(self) -> Unstructured:
@@ -77,9 +83,13 @@ class Layerwise(Unstructured):
 
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration"})
     LATER: ClassVar[frozenset[str]] = frozenset({"ratios", "owl_threshold", "owl_lambda"})
-    ratios: Literal["uniform", "owl"] = "uniform"
-    owl_threshold: Annotated[float, Field(gt=0)] = 5.0
-    owl_lambda: Annotated[float, Field(gt=0, lt=0.5)] = 0.08
+    ratios: Literal["uniform", "owl"] = Field(
+        "uniform", description="the same sparsity in every layer, or by outliers (OWL, arXiv 2310.05175)"
+    )
+    owl_threshold: float = Field(5.0, gt=0, description="times the mean score that makes an outlier, OWL's M")
+    owl_lambda: float = Field(
+        0.08, gt=0, lt=0.5, description="how far a layer's sparsity may lie from the mean, OWL's lambda"
+    )
 
     @model_validator(mode="after")
     def _no_pattern_with_owl(self) -> Layerwise:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
-
-from harness.recovery.kinds import LINEARS, Adapter, Linear
+from harness.recovery.settings import TuningSettings
 from harness.spec import Cost, DataSource, Step, Work
 
 if TYPE_CHECKING:
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 PROBES = 8  # batches
 
 
-class Recover(Step):
+class Recover(TuningSettings, Step):
     """Fine-tune the parent's checkpoint; embeddings, final norm and head stay frozen, zeros of a sparse model stay zero.
 
     LoRA is stock peft's; on a sparse model its product counts only where weights are not zero, and nothing is dropped.
@@ -37,19 +35,6 @@ class Recover(Step):
     VERSION: ClassVar[int] = 2  # 2: passes in the run's dtype
     LATER: ClassVar[frozenset[str]] = frozenset({"lora_dropout", "experts", "top_k", "balance"})
     training: DataSource
-    tokens: Annotated[int, Field(gt=0)]
-    batch: Annotated[int, Field(gt=0)] = 4
-    length: Annotated[int, Field(gt=1)] = 256
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-5
-    adapter: Adapter = "full"
-    lora_rank: Annotated[int, Field(gt=0)] = 8
-    lora_alpha: Annotated[float, Field(gt=0)] = 16
-    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    experts: Annotated[int, Field(gt=0)] = 4
-    top_k: Annotated[int, Field(gt=0)] = 2
-    balance: Annotated[float, Field(ge=0)] = 0.01
-    lora_targets: Annotated[tuple[Linear, ...], Field(min_length=1)] = LINEARS
-    distill: Annotated[float, Field(ge=0, le=1)] = 0.0
     seed: int = 0
 
     @property
