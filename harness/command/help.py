@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.command.fields import Word
 from harness.command.verb import Verb
@@ -28,12 +28,15 @@ def overview(verbs: Mapping[str, type[Verb]]) -> str:
 def page(verb: type[Verb]) -> str:
     """Return the help of one verb."""
     words = [*verb.own_words(), *verb.run_keys()]
-    lines = [usage(verb), "", *body(verb).splitlines(), ""]
-    width = max((len(word.name) for word in words), default=0) + 5
-    for word in words:
-        lines += _entry(word, width)
+    lines = [usage(verb), "", *body(verb).splitlines(), "", *entries(words)]
     lines += ["", f"exit codes: {', '.join(f'{code} {meaning}' for code, meaning in verb.EXITS.items())}"]
     return "\n".join(lines)
+
+
+def entries(words: Sequence[Word]) -> list[str]:
+    """Return the lines that say what each word means, how its value is written and its default."""
+    width = max((len(word.name) for word in words), default=0) + 5
+    return [line for word in words for line in _entry(word, width)]
 
 
 def usage(verb: type[Verb]) -> str:
@@ -61,12 +64,16 @@ def markdown(verbs: Iterable[type[Verb]]) -> str:
     for verb in verbs:
         lines = [f"## {verb.NAME}", "", f"`{usage(verb).removeprefix('usage: ')}`", "", body(verb), ""]
         if words := [*verb.own_words(), *verb.run_keys()]:
-            lines += ["| word | values | default | meaning |", "| :--- | :--- | :--- | :--- |"]
-            lines += [f"| {' | '.join(map(_cell, _columns(word)))} |" for word in words]
-            lines += [""]
+            lines += [words_table(words), ""]
         lines += [f"Exit codes: {', '.join(f'{code} {meaning}' for code, meaning in verb.EXITS.items())}.", ""]
         parts.append("\n".join(lines))
     return "\n".join(parts)
+
+
+def words_table(words: Sequence[Word]) -> str:
+    """Return a markdown table of words: how a value is written, its default, its meaning."""
+    lines = ["| word | values | default | meaning |", "| :--- | :--- | :--- | :--- |"]
+    return "\n".join([*lines, *(f"| {' | '.join(map(cell, _columns(word)))} |" for word in words)])
 
 
 def _columns(word: Word) -> tuple[str, str, str, str]:
@@ -74,5 +81,6 @@ def _columns(word: Word) -> tuple[str, str, str, str]:
     return f"`{word.name}=`", word.values, default, word.meaning
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Return text as a cell of a markdown table."""
     return text.replace("|", "\\|")

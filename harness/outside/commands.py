@@ -33,14 +33,22 @@ class Command(Spec):
     """
 
     UNKEYED: ClassVar[frozenset[str]] = frozenset({"folder"})
-    name: Annotated[str, Field(min_length=1)]
-    command: Annotated[tuple[str, ...], Field(min_length=1)]
-    structured: bool = True  # it removes parameters; otherwise it writes zeros, which tables label `simulated`
-    tolerance: Annotated[float, Field(ge=0, le=1)] = TOLERANCE
-    environment: str | None = None
-    variables: dict[str, str] = Field(default_factory=dict)
-    families: tuple[str, ...] = ("llama", "mistral", "qwen2", "qwen3")  # part of the key: more are named by the file
-    files: tuple[str, ...] = ()
+    name: str = Field(min_length=1, description="what its rows are called; the file's name where it is not given")
+    command: tuple[str, ...] = Field(
+        min_length=1, description="program and arguments; {input} and {output} are the checkpoints' folders"
+    )
+    structured: bool = Field(
+        True, description="it removes parameters; false: it writes zeros, and its rows are simulated"
+    )
+    tolerance: Annotated[
+        float, Field(ge=0, le=1, description="how far the size may lie from the budget, as a share")
+    ] = TOLERANCE
+    environment: str | None = Field(None, description="environment that harness env create made, in which it runs")
+    variables: dict[str, str] = Field(default_factory=dict, description="environment variables that it gets")
+    families: tuple[str, ...] = Field(
+        ("llama", "mistral", "qwen2", "qwen3"), description="decoder families that it takes; others are named here"
+    )
+    files: tuple[str, ...] = Field((), description="files that decide the result: a changed one is run anew")
     contents: dict[str, str] = Field(default_factory=dict)  # sha256 by file, and of the environment
     folder: str = "."
 

@@ -1,56 +1,49 @@
-"""`harness methods`: what can be run."""
+"""`harness methods`: what can be run, and what each of it means."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from harness.command.verb import DONE, Verb
 
-if TYPE_CHECKING:
-    from harness.spec import Method
-
 
 class Methods(Verb):
-    """List methods with their fields, and quantizers."""
+    """List methods with their fields, and quantizers; of a NAME say what it does and what each field means.
+
+    Example: harness methods wanda
+    """
 
     NAME: ClassVar[str] = "methods"
+    NAMES: ClassVar[str] = "[NAME ...]"
 
     def __call__(self) -> int:
+        from harness.command.kind_page import kind_page
+        from harness.command.terminal import console
+
+        if not self.names:
+            return self._all()
+        pages = [kind_page(name) for name in self.names]
+        console().print("\n\n".join(pages), highlight=False, markup=False, soft_wrap=True)
+        return DONE
+
+    def _all(self) -> int:
         from rich.table import Table
 
         from harness import registry
+        from harness.command.kind_page import method_words, removes
         from harness.command.terminal import console
         from harness.outside.sparse_recipes import shipped
 
         terminal = console()
         table = Table("method", "removes", "needs", "source", "fields", title="methods")
         for name, kind in sorted(registry.methods().items()):
-            fields = ", ".join(
-                f"{field}={'?' if info.is_required() else info.get_default(call_default_factory=True)}"
-                for field, info in registry.fields(kind).items()
-            )
-            table.add_row(
-                name,
-                _removes(kind),
-                ", ".join(sorted(kind.NEEDS)),
-                kind.SOURCE,
-                fields,
-            )
+            words = method_words(kind)
+            fields = ", ".join(f"{word.name}={'?' if word.default is None else word.default}" for word in words)
+            table.add_row(name, removes(kind), ", ".join(sorted(kind.NEEDS)), kind.SOURCE, fields)
         terminal.print(table)
         terminal.print(f"shipped recipes: {', '.join(f'sparseml:{name}' for name in shipped())}", highlight=False)
-        terminal.print(
-            "quantizers: none, "
-            + ", ".join(
-                f"{name} ({(kind.__doc__ or '').splitlines()[0]})" for name, kind in registry.quantizers().items()
-            ),
-            highlight=False,
-        )
+        found = registry.quantizers().items()
+        told = [f"{name} ({(kind.__doc__ or '').splitlines()[0]})" for name, kind in found]
+        terminal.print(f"quantizers: none, {', '.join(told)}", highlight=False)
+        terminal.print("harness methods NAME says what each field means", highlight=False)
         return DONE
-
-
-def _removes(kind: type[Method]) -> str:
-    if kind.FILE:
-        return "as its file says"
-    if not kind.STRUCTURED:
-        return "zeros"
-    return "parameters" if "budget" in kind.model_fields else "nothing"

@@ -25,10 +25,15 @@ class Evolution(Searcher):
 
     NAME: ClassVar[str] = "evolution"
     SOURCE: ClassVar[str] = "arXiv 2410.14649"
-    levels: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (0.9, 0.8, 0.7)
-    offspring: Annotated[int, Field(ge=1)] = 16
-    switches: Annotated[int, Field(ge=1)] = 3  # at most, in one child
-    stages: tuple[Stage, ...] = ((0.05, 4), (0.25, 1))  # before all items
+    levels: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = Field(
+        (0.9, 0.8, 0.7), description="sizes that are searched, as shares of the dense parameters"
+    )
+    offspring: Annotated[int, Field(ge=1)] = Field(16, description="children of a generation")
+    switches: Annotated[int, Field(ge=1)] = Field(3, description="level switches in one child, at most")
+    stages: tuple[Stage, ...] = Field(
+        ((0.05, 4), (0.25, 1)),
+        description="(share of the items, survivors) of the selections before all items are scored",
+    )
 
     def explore(self, landscape: Landscape, generator: np.random.Generator) -> Exploration:
         archive, seeds = Archive(landscape), landscape.seeds()

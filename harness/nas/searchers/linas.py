@@ -22,13 +22,17 @@ class Linas(Searcher):
 
     NAME: ClassVar[str] = "linas"
     SOURCE: ClassVar[str] = "arXiv 2205.10358"
-    first: Annotated[int, Field(ge=0)] = 16  # sampled genomes beside the seeds, before the first prediction
-    batch: Annotated[int, Field(ge=1)] = 16  # genomes asked in each loop
-    explored: Annotated[float, Field(ge=0, le=1)] = 0.1  # share of them that is sampled, not predicted
-    predicted: Annotated[int, Field(ge=1)] = 20_000  # evaluations of the predictor in each loop
-    population: Annotated[int, Field(ge=4)] = 50
-    crossover: Annotated[float, Field(ge=0, le=1)] = 0.9
-    mutation: Annotated[float, Field(ge=0, le=1)] = 0.02
+    first: Annotated[int, Field(ge=0)] = Field(
+        16, description="sampled genomes beside the seeds, before the first prediction"
+    )
+    batch: Annotated[int, Field(ge=1)] = Field(16, description="genomes that are measured in each loop")
+    explored: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="share of them that is sampled, not predicted"
+    )
+    predicted: Annotated[int, Field(ge=1)] = Field(20_000, description="evaluations of the predictor in each loop")
+    population: Annotated[int, Field(ge=4)] = Field(50, description="of NSGA-II on the predictor")
+    crossover: Annotated[float, Field(ge=0, le=1)] = Field(0.9, description="chance that two parents are mixed")
+    mutation: Annotated[float, Field(ge=0, le=1)] = Field(0.02, description="chance that a gene changes")
 
     def explore(self, landscape: Landscape, generator: np.random.Generator) -> Exploration:
         archive = Archive(landscape)

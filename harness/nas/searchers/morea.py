@@ -18,10 +18,14 @@ class Morea(Searcher):
 
     NAME: ClassVar[str] = "morea"
     SOURCE: ClassVar[str] = "arXiv 1802.01548"
-    population: Annotated[int, Field(ge=2)] = 50
-    tournament: Annotated[int, Field(ge=1)] = 10
-    mutation: Annotated[float, Field(ge=0, le=1)] = 0.04  # chance of each gene beyond the one that always changes
-    batch: Annotated[int, Field(ge=1)] = 8  # children asked at once: candidates that share layers are scored together
+    population: Annotated[int, Field(ge=2)] = Field(50, description="genomes that live")
+    tournament: Annotated[int, Field(ge=1)] = Field(10, description="genomes of which a parent is the best")
+    mutation: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.04, description="chance of each gene beyond the one that always changes"
+    )
+    batch: Annotated[int, Field(ge=1)] = Field(
+        8, description="children asked at once: candidates that share layers are scored together"
+    )
 
     def explore(self, landscape: Landscape, generator: np.random.Generator) -> Exploration:
         archive, seeds = Archive(landscape), landscape.seeds()

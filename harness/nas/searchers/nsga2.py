@@ -17,9 +17,9 @@ class Nsga2(Searcher):
 
     NAME: ClassVar[str] = "nsga2"
     SOURCE: ClassVar[str] = "Deb et al., 2002"
-    population: Annotated[int, Field(ge=4)] = 24
-    crossover: Annotated[float, Field(ge=0, le=1)] = 0.9
-    mutation: Annotated[float, Field(ge=0, le=1)] = 0.06  # chance of each gene
+    population: Annotated[int, Field(ge=4)] = Field(24, description="genomes of a generation")
+    crossover: Annotated[float, Field(ge=0, le=1)] = Field(0.9, description="chance that two parents are mixed")
+    mutation: Annotated[float, Field(ge=0, le=1)] = Field(0.06, description="chance that a gene changes")
 
     def explore(self, landscape: Landscape, generator: np.random.Generator) -> Exploration:
         algorithm = self._algorithm(landscape, generator)

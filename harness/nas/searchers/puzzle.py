@@ -26,10 +26,12 @@ class Puzzle(Searcher):
 
     NAME: ClassVar[str] = "puzzle"
     SOURCE: ClassVar[str] = "arXiv 2411.19146"
-    levels_per_gene: Annotated[int, Field(ge=1)] = 3  # measured, beside the dense one
-    grid: Annotated[int, Field(ge=2)] = 12  # sizes, from the smallest seed to the dense model
-    swaps: Annotated[int, Field(ge=1)] = 3  # at most, in one refinement
-    children: Annotated[int, Field(ge=1)] = 1  # of each size, in one round of refinement
+    levels_per_gene: Annotated[int, Field(ge=1)] = Field(
+        3, description="levels of a gene that are measured, beside the dense one"
+    )
+    grid: Annotated[int, Field(ge=2)] = Field(12, description="sizes, from the smallest seed to the dense model")
+    swaps: Annotated[int, Field(ge=1)] = Field(3, description="swaps in one refinement, at most")
+    children: Annotated[int, Field(ge=1)] = Field(1, description="of each size, in one round of refinement")
 
     def explore(self, landscape: Landscape, generator: np.random.Generator) -> Exploration:
         archive, seeds = Archive(landscape), landscape.seeds()

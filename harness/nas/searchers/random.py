@@ -15,7 +15,7 @@ class Random(Searcher):
 
     NAME: ClassVar[str] = "random"
     SOURCE: ClassVar[str] = "arXiv 2405.02267"
-    batch: Annotated[int, Field(ge=1)] = 25  # genomes asked at once
+    batch: Annotated[int, Field(ge=1)] = Field(25, description="genomes asked at once")
 
     def explore(self, landscape: Landscape, generator: np.random.Generator) -> Exploration:
         yield Ask(landscape.seeds(), seeded=True)

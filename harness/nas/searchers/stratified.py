@@ -15,7 +15,7 @@ class Stratified(Searcher):
 
     NAME: ClassVar[str] = "stratified"
     SOURCE: ClassVar[str] = "arXiv 2410.06479"
-    batch: Annotated[int, Field(ge=1)] = 20  # genomes asked at once, one in each bin
+    batch: Annotated[int, Field(ge=1)] = Field(20, description="genomes asked at once, one in each bin of sizes")
 
     def explore(self, landscape: Landscape, generator: np.random.Generator) -> Exploration:
         yield Ask(landscape.seeds(), seeded=True)

@@ -1,0 +1,63 @@
+"""What `harness methods NAME` prints of a method or a quantizer: its meaning, its fields, where it comes from."""
+
+from __future__ import annotations
+
+import inspect
+
+from harness import registry
+from harness.command.fields import Word, words_of
+from harness.command.help import entries
+from harness.spec import Method, Quantizer
+from harness.words.nearest import nearest
+
+
+def kind_page(name: str) -> str:
+    """Return the page of the method or quantizer of that name; ValueError names the nearest."""
+    if name in registry.methods():
+        return method_page(registry.methods()[name])
+    if name in registry.quantizers():
+        return quantizer_page(registry.quantizers()[name])
+    known = [*registry.methods(), *registry.quantizers()]
+    raise ValueError(f"{name} is no method and no quantizer; {nearest(name, known)}")
+
+
+def method_page(kind: type[Method]) -> str:
+    """Return how a method is written, what it does, its fields and what it needs."""
+    words = method_words(kind)
+    lines = [f"method {kind.NAME}: methods=[{written(kind)}]", "", inspect.cleandoc(kind.__doc__ or ""), ""]
+    return "\n".join([*lines, *entries(words), *([""] if words else []), facts(kind)])
+
+
+def quantizer_page(kind: type[Quantizer]) -> str:
+    """Return how a quantizer is written, what it does and its fields."""
+    words = words_of(kind.model_fields)
+    lines = [f"quantizer {kind.NAME}: quantizers=[none,{kind.NAME}]", "", inspect.cleandoc(kind.__doc__ or "")]
+    return "\n".join([*lines, *([""] if words else []), *entries(words)])
+
+
+def method_words(kind: type[Method]) -> list[Word]:
+    """Return the fields that a user may write."""
+    return words_of(registry.fields(kind))
+
+
+def written(kind: type[Method]) -> str:
+    """Return a method as it is written in `methods=`."""
+    return f"'{kind.NAME}:FILE.yaml'" if kind.FILE else kind.NAME
+
+
+def removes(kind: type[Method]) -> str:
+    """Return what a method takes out of a model."""
+    if kind.FILE:
+        return "as its file says"
+    if not kind.STRUCTURED:
+        return "zeros"
+    return "parameters" if "budget" in kind.model_fields else "nothing"
+
+
+def facts(kind: type[Method]) -> str:
+    """Return one line: what it removes, what it needs, whether it may follow another method, its source."""
+    needs = ", ".join(sorted(kind.NEEDS)) or "nothing"
+    place = "may follow another method" if kind.FOLLOWS else "starts from the dense model"
+    return "; ".join(
+        [f"removes {removes(kind)}", f"needs {needs}", place, *([f"source {kind.SOURCE}"] if kind.SOURCE else [])]
+    )

@@ -1,0 +1,164 @@
+"""The reference pages of docs/, made of what the code says of itself: `python -m harness.command.reference docs/reference`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from harness import registry
+from harness.command import help as helping
+from harness.command.catalogue import verbs
+from harness.command.fields import Word, words_of
+from harness.command.kind_page import facts, method_words, written
+from harness.command.run_words import run_words
+from harness.data import suites
+from harness.families.catalogue import families
+from harness.measures.table import table
+from harness.nas.searchers.catalogue import searchers
+from harness.outside.commands import Command
+from harness.quantities import METRICS, Quantity
+
+MADE = "<!-- made by python -m harness.command.reference docs/reference; a test says that it is current -->"
+
+
+def pages() -> dict[str, str]:
+    """Return every page by its file name."""
+    made: dict[str, Callable[[], str]] = {
+        "verbs.md": verb_page,
+        "keys.md": key_page,
+        "methods.md": method_pages,
+        "quantizers.md": quantizer_pages,
+        "searchers.md": searcher_pages,
+        "columns.md": column_page,
+        "suites.md": suite_page,
+        "families.md": family_page,
+    }
+    return {name: f"{MADE}\n\n{page().rstrip()}\n" for name, page in made.items()}
+
+
+def verb_page() -> str:
+    """Return all verbs with their words and exit codes."""
+    return f"# Verbs\n\n{helping.markdown(kind for _, kind in sorted(verbs().items()))}"
+
+
+def key_page() -> str:
+    """Return the keys of a run."""
+    intro = "What `harness run`, `plan` and, in part, `search` take, with the defaults of `profile=standard`; `suite=demo` alone means"
+    return f"# Keys of a run\n\n{intro}\n`profile=quick`. Exit codes are with the verbs.\n\n{helping.words_table(run_words())}"
+
+
+def method_pages() -> str:
+    """Return every method with its fields, and the keys of an external command's file."""
+    parts = [
+        "# Methods",
+        "Written in `methods=[...]`, with fields as `'wanda(sparsity=0.5)'`, in sequence as `shortgpt+recover`.",
+    ]
+    for name, kind in sorted(registry.methods().items()):
+        parts.append(
+            _section(name, f"`methods=[{written(kind)}]`", kind, method_words(kind)) + f"\n\n{_sentence(facts(kind))}"
+        )
+    keys = words_of({name: info for name, info in Command.model_fields.items() if info.description})
+    return "\n\n".join([*parts, "## The file of `external`", helping.words_table(keys)])
+
+
+def quantizer_pages() -> str:
+    """Return every quantizer with its fields."""
+    sections = [
+        _section(name, f"`quantizers=[none,{name}]`", kind, words_of(kind.model_fields))
+        for name, kind in sorted(registry.quantizers().items())
+    ]
+    return "\n\n".join(
+        ["# Quantizers", "Layered on every variant by `quantizers=[...]`; `none` leaves it as it is.", *sections]
+    )
+
+
+def searcher_pages() -> str:
+    """Return every searcher with its fields."""
+    sections = [
+        _section(name, f"`methods=['nas(searcher={name})']`", kind, words_of(kind.model_fields))
+        for name, kind in sorted(searchers().items())
+    ]
+    intro = "Searchers of one-shot NAS; their fields are written `'nas(searcher=NAME, options={field: value})'`."
+    return "\n\n".join(["# Searchers", intro, *sections])
+
+
+def column_page() -> str:
+    """Return every quantity that a row may hold, as tables, plots and gate read it."""
+    measured, metrics = _quantities(table().values()), _quantities(METRICS.values())
+    intro = (
+        "The keys of a row in `report.csv` and `report.json`. Speeds at other batch sizes are `prefill_ratio_bN` and `decode_ratio_bN`; "
+        "bounds of an interval end in `_low` and `_high`.\nA task's score is `TASK.METRIC`, its standard error `TASK.stderr`."
+    )
+    return "\n\n".join(["# Columns", intro, measured, "## Metrics of tasks", metrics])
+
+
+def suite_page() -> str:
+    """Return the shipped suites with their tasks."""
+    parts = ["# Suites", "Named by `suite=NAME`; a YAML file of your own works as well."]
+    for name in suites.known():
+        suite = suites.read(name)
+        rows = [
+            (
+                f"`{task.task}`",
+                task.metric or "the definition's first",
+                "the definition's" if task.shots is None else str(task.shots),
+            )
+            for task in suite.tasks
+        ]
+        texts = f"Calibration text: {suite.calibration}. Training data: {suite.training}."
+        parts += [f"## {name}", texts, _table(("task", "metric", "shots"), rows)]
+    return "\n\n".join(parts)
+
+
+def family_page() -> str:
+    """Return the decoder families."""
+    rows = []
+    for name, family in sorted(families().items()):
+        meaning = inspect.getdoc(importlib.import_module(f"harness.families.{name}")) or ""
+        rows.append((f"`{name}`", meaning, ", ".join(f"`{each}`" for each in family.per_layer) or "–"))
+    intro = "Decoders that methods take; the dense row takes any causal language model of transformers."
+    return "\n\n".join(["# Families", intro, _table(("family", "what it is", "lists that follow the layers"), rows)])
+
+
+def _section(name: str, usage: str, kind: type, words: Sequence[Word]) -> str:
+    """Return the section of one class: its name, how it is written, its docstring, its fields."""
+    parts = [f"## {name}", usage, inspect.cleandoc(kind.__doc__ or "")]
+    return "\n\n".join([*parts, *([helping.words_table(words)] if words else [])])
+
+
+def _quantities(found: Iterable[Quantity]) -> str:
+    rows = [
+        (
+            f"`{each.key}`",
+            each.label,
+            each.unit or "–",
+            each.better or "nobody said",
+            each.gate or "–",
+            "yes" if each.fronts else "–",
+        )
+        for each in found
+    ]
+    return _table(("key", "label", "unit", "better", "gate judges", "on fronts"), rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, [":---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(helping.cell(each) for each in line)} |" for line in lines)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
+
+
+def write(folder: Path) -> None:
+    """Write every page into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

@@ -1,0 +1,66 @@
+"""What users may write is described where it is defined, and the reference pages say what the code says now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import registry
+from harness.cli import main
+from harness.command.catalogue import verbs
+from harness.command.fields import words_of
+from harness.command.kind_page import method_words
+from harness.command.reference import pages
+from harness.command.run_words import run_words
+from harness.measures.table import measures
+from harness.nas.searchers.catalogue import searchers
+
+FOLDER = Path(__file__).resolve().parents[3] / "docs" / "reference"
+
+
+@pytest.mark.parametrize("name", pages())
+def test_a_reference_page_is_current(name):
+    """Otherwise: python -m harness.command.reference docs/reference."""
+    assert (FOLDER / name).read_text(encoding="utf-8") == pages()[name]
+
+
+def test_no_page_is_left_of_what_is_gone():
+    assert {path.name for path in FOLDER.iterdir()} == set(pages())
+
+
+def described():
+    yield from (("run", word) for word in run_words())
+    yield from ((name, word) for name, kind in verbs().items() for word in kind.own_words())
+    yield from ((name, word) for name, kind in registry.methods().items() for word in method_words(kind))
+    for kinds in (registry.quantizers(), searchers()):
+        yield from ((name, word) for name, kind in kinds.items() for word in words_of(kind.model_fields))
+
+
+def test_everything_that_a_user_may_write_says_what_it_means():
+    assert [f"{name} {word.name}" for name, word in described() if not word.meaning] == []
+
+
+@pytest.mark.parametrize("name", [*registry.methods(), *registry.quantizers()])
+def test_a_method_or_quantizer_says_what_it_is_and_what_its_fields_mean(name, capsys):
+    assert main(["methods", name]) == 0
+    said = capsys.readouterr().out
+    kind = registry.methods().get(name) or registry.quantizers()[name]
+    assert (kind.__doc__ or "").strip().splitlines()[0] in said
+    words = method_words(kind) if name in registry.methods() else words_of(kind.model_fields)
+    assert all(f"  {word.name}=" in said for word in words)
+
+
+def test_a_name_that_is_neither_is_told_the_nearest(capsys):
+    assert main(["methods", "wandda"]) == 2
+    assert "wandda is no method and no quantizer; did you mean wanda" in capsys.readouterr().err
+
+
+def test_every_method_key_measure_and_verb_has_its_place_in_the_reference():
+    text = "".join(pages().values())
+    for name in (*registry.methods(), *verbs(), *searchers(), *registry.quantizers()):
+        assert f"## {name}\n" in text
+    for word in run_words():
+        assert f"| `{word.name}=` |" in text
+    for measure in measures().values():
+        assert all(f"| `{each.key}` |" in text for each in measure.QUANTITIES)
