@@ -52,7 +52,7 @@ Share = Annotated[float, BeforeValidator(_no_truth), Field(gt=0, le=1)]
 class CalibrationConfig(_Section):
     """The text that methods learn from."""
 
-    text: str | None = Field(description="name of a catalogued text or path of a UTF-8 file; null for the suite's")
+    text: str | None = Field(description="name of a text, or a .txt, .md or .jsonl file of yours; null for the suite's")
     samples: Annotated[Whole, Field(gt=0, le=1_000_000)] = Field(description="windows of text that are drawn")
     length: Annotated[Whole, Field(gt=1, le=1_000_000)] = Field(description="tokens of each window")
 

@@ -99,7 +99,7 @@ def build(run: RunConfig) -> Plan:
         errors.append(str(error))
     for use, name in _texts(run, suite).items():
         try:
-            texts[use] = suites.text_source(name, run.data_dir)
+            texts[use] = suites.text_source(name, run.data_dir, None if name == run.calibration.text else suite.beside)
         except ValueError as error:
             errors.append(str(error))
     errors += _not_measurable(run)

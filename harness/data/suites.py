@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from harness import quantities
-from harness.data import catalogue, origin, targets
+from harness.data import catalogue, origin, own_text, targets
 from harness.data.definitions import OVER_ITEMS, Definition, definitions, means_parts_alike
 from harness.data.mirror import absent, count_rows, local_files, shortfalls
 from harness.quantities import METRICS, Quantity
@@ -49,6 +49,11 @@ class Suite(BaseModel):
     calibration: str = "wikitext2"
     training: str = "alpaca"
     _beside: Path | None = PrivateAttr(default=None)  # folder of a user's file, where own definitions lie
+
+    @property
+    def beside(self) -> Path | None:
+        """The folder of a user's own suite file, where its definitions and texts lie; None of a shipped one."""
+        return self._beside
 
     @model_validator(mode="after")
     def _one_column_each(self) -> Suite:
@@ -232,8 +237,10 @@ def _metric(task: SuiteTask, metrics: dict[str, str]) -> str:
     return metric
 
 
-def text_source(name: str, data_dir: Path | None) -> DataSource:
-    """Return calibration or training text by name."""
+def text_source(name: str, data_dir: Path | None, beside: Path | None = None) -> DataSource:
+    """Return calibration or training text by name, or a file of the user's; `beside` is the folder of the suite that names it."""
+    if name.endswith(own_text.ENDINGS):
+        return own_text.source(name, beside)
     if name not in catalogue.TEXT:
         raise ValueError(f"text {name} is unknown; {nearest(name, list(catalogue.TEXT))}")
     return origin.source(name, data_dir)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from harness.data import own_text
 from harness.data.catalogue import HUB_TEXT
 from harness.data.mirror import local_files, read_jsonl
 from harness.data.overlap import apart
@@ -18,6 +19,8 @@ def rows(source: DataSource) -> list[dict[str, Any]]:
 
 def all_rows(source: DataSource) -> list[dict[str, Any]]:
     """Return the rows as the mirror or the hub has them; a line without words is no row."""
+    if source.name == own_text.NAME:
+        return own_text.rows(Path(source.folder or ""))
     if source.folder is not None:
         files = local_files(source.name, Path(source.folder))
         return list(read_jsonl(files.get("train") or files["test"]))

@@ -98,7 +98,7 @@ class DataOverlap(OfData):
             asked = overlap.asked(report, search, Path(scratch))
         count = 0
         for said in dict.fromkeys((suite.calibration, suite.training)):
-            rows = text.rows(suites.text_source(said, folder))
+            rows = text.rows(suites.text_source(said, folder, suite.beside))
             for use, questions in asked.items():
                 for row, question in overlap.holding(rows, questions):
                     print(f"{said}: row {overlap.row_hash(row)} holds what {use}: {question[:100]}")
