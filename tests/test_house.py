@@ -46,4 +46,4 @@ def test_every_test_runs_in_exactly_one_of_tox_and_tox_full():
     asked = {name: re.findall(r'-m "(.*?)"', tox[f"testenv:{name}"]["commands"]) for name in ("py", "full")}
     assert asked["py"] == [f"not ({marks})" for marks in asked["full"]]
     assert "full" not in tox["tox"]["envlist"]
-    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1].endswith("tox && tox -e full")
+    assert "tox && tox -e full" in (ROOT / ".ci" / "run").read_text()
