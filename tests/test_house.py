@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import configparser
+import re
 import tomllib
 from pathlib import Path
 
@@ -36,3 +38,12 @@ def test_every_file_and_room_stands_on_a_floor(top, name):
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
 def test_every_room_says_what_it_is_for(room):
     assert ast.get_docstring(ast.parse((room / "__init__.py").read_text()))
+
+
+def test_every_test_runs_in_exactly_one_of_tox_and_tox_full():
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    asked = {name: re.findall(r'-m "(.*?)"', tox[f"testenv:{name}"]["commands"]) for name in ("py", "full")}
+    assert asked["py"] == [f"not ({marks})" for marks in asked["full"]]
+    assert "full" not in tox["tox"]["envlist"]
+    assert "tox && tox -e full" in (ROOT / ".ci" / "run").read_text()

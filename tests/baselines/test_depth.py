@@ -79,7 +79,8 @@ def test_whole_layers_go_in_order_and_as_many_as_come_nearest(name, budget):
     layer = layer_shapes(model)[0].parameters  # all alike
     count = min(range(5), key=lambda count: abs(dense - count * layer - budget * dense))
     shorter = compressed(kind(budget=budget, exact=False, **fields), model)
-    kept = [index for index in range(6) if index not in order(model)[:count]]
+    gone = order(model)[:count]
+    kept = [index for index in range(6) if index not in gone]
     assert shorter.config.kept_layers == kept
     assert type(shorter) is type(model)
     for ours, index in zip(layers(shorter), kept, strict=True):
@@ -94,7 +95,7 @@ def test_the_next_layer_in_the_order_loses_its_least_important_channels(name, bu
     model, dense = made(), parameter_count(made())
     smaller = compressed(kind(budget=budget, **fields), model)
     gone = int((1 - budget) * dense / layer_shapes(model)[0].parameters)
-    whole, following = order(model)[:gone], order(model)[gone]
+    whole, following = (going := order(model))[:gone], going[gone]
     assert smaller.config.kept_layers == [index for index in range(6) if index not in whole]
     assert abs(parameter_count(smaller) - budget * dense) <= TOLERANCE * dense
     shapes = dict(zip(smaller.config.kept_layers, layer_shapes(smaller), strict=True))

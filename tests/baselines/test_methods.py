@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
+
 import pytest
 import torch
 
@@ -27,12 +30,18 @@ def compressed(name: str, **fields):
     return registry.build(registry.methods()[name], fields).compress(model, calibration())
 
 
+@cache
+def result(name: str, budget: float):
+    """The same for all tests, which leave it as it is."""
+    return compressed(name, budget=budget)
+
+
 @pytest.mark.parametrize("budget", [0.9, 0.75, 0.6])
 @pytest.mark.parametrize("name", WITH_BUDGET)
 def test_the_budget_is_met_within_half_a_percent(name, budget):
     model, _ = build()
     dense = parameter_count(model)
-    smaller = compressed(name, budget=budget)
+    smaller = result(name, budget)
     if registry.methods()[name].STRUCTURED:
         assert abs(parameter_count(smaller) - budget * dense) <= TOLERANCE * dense
     else:  # zeros are counted by the row of 64 weights, rounded down: at most one too few in each
@@ -42,20 +51,20 @@ def test_the_budget_is_met_within_half_a_percent(name, budget):
 @pytest.mark.parametrize("name", WITH_BUDGET)
 def test_unstructured_methods_keep_every_shape_and_structured_ones_shrink(name):
     model, _ = build()
-    smaller = compressed(name, budget=0.8)
+    smaller = result(name, 0.8)
     assert (parameter_count(smaller) == parameter_count(model)) is not registry.methods()[name].STRUCTURED
 
 
 @pytest.mark.parametrize("name", WITH_BUDGET)
 def test_the_same_fields_give_the_same_bytes(name):
-    first, second = compressed(name, budget=0.8).state_dict(), compressed(name, budget=0.8).state_dict()
+    first, second = result(name, 0.8).state_dict(), compressed(name, budget=0.8).state_dict()
     assert first.keys() == second.keys()
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 @pytest.mark.parametrize("name", WITH_BUDGET)
 def test_the_result_reloads_bit_exact(name, tmp_path, tiny_folder):
-    smaller = compressed(name, budget=0.8)
+    smaller = result(name, 0.8)
     checkpoint.save(smaller, tmp_path / "saved", tiny_folder)
     tokens = torch.arange(2, 22)[None]
     with torch.no_grad():
@@ -63,10 +72,16 @@ def test_the_result_reloads_bit_exact(name, tmp_path, tiny_folder):
     assert all(weight.isfinite().all() for weight in smaller.parameters())
 
 
-@pytest.mark.parametrize("budget", [0.93, 0.9, 0.87, 0.75])
-@pytest.mark.parametrize("name", WITH_BUDGET)
+@pytest.mark.parametrize(
+    ("name", "budget"),  # shapes are what a quantizer may not take, and zeros leave them as they are
+    [
+        (name, budget)
+        for name in WITH_BUDGET
+        for budget in ((0.93, 0.9, 0.87, 0.75) if registry.methods()[name].STRUCTURED else (0.75,))
+    ],
+)
 def test_every_quantizer_goes_on_top_of_every_result(name, budget, tmp_path, tiny_folder):
-    checkpoint.save(compressed(name, budget=budget).to(torch.bfloat16), tmp_path / "saved", tiny_folder)
+    checkpoint.save(copy.deepcopy(result(name, budget)).to(torch.bfloat16), tmp_path / "saved", tiny_folder)
     for label, quantizer in registry.quantizers().items():
         quantizer().apply(tmp_path / "saved", tmp_path / label)
         with torch.no_grad():

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from structured_models import TOKENS, check_it_loads_without_us, compressed, every_model, logits, made
+from structured_models import TOKENS, compressed, every_model, logits, made
 
 from baselines.flap import Flap
 from baselines.llm_pruner import LLMPruner
@@ -52,11 +52,6 @@ def test_whole_layers_with_biases_reload_too(model, tmp_path, tiny_folder):
     assert len(layers(whole)) > 1
     checkpoint.save(whole, tmp_path / "saved", tiny_folder)
     assert torch.equal(logits(whole), logits(checkpoint.load(tmp_path / "saved")))
-
-
-def test_a_folder_with_biases_needs_nothing_of_ours_to_load(tmp_path, tiny_folder):
-    biases = "max(layer.self_attn.o_proj.bias.abs().max() for layer in model.model.layers) > 0"
-    check_it_loads_without_us(compressed(Flap(budget=0.7), made()), tmp_path, tiny_folder, also=biases)
 
 
 def test_cached_generation_with_biases_equals_uncached(biased):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from sliced_models import BIASED, DTYPES, MIXED, reduced, uneven
-from structured_models import SHAPE, TOKENS, check_it_loads_without_us, compressed, every_model, logits, made
+from structured_models import SHAPE, TOKENS, compressed, every_model, logits, made
 
 from baselines.shortgpt import ShortGPT
 from baselines.slicegpt import SliceGPT
@@ -105,10 +105,6 @@ def test_biases_reload_too(biased, tmp_path, tiny_folder):
     smaller = compressed(SliceGPT(budget=0.8), biased)
     checkpoint.save(smaller, tmp_path / "saved", tiny_folder)
     assert torch.equal(logits(smaller), logits(checkpoint.load(tmp_path / "saved")))
-
-
-def test_a_saved_folder_needs_nothing_of_ours_to_load(sliced, tmp_path, tiny_folder):
-    check_it_loads_without_us(sliced, tmp_path, tiny_folder)
 
 
 def test_configurations_that_cannot_be_built_are_refused():

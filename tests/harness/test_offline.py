@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -37,6 +38,12 @@ VERBS = (
     *(["doctor"], ["methods"], ["ls"], ["report"], ["report", "format=json"], ["compare", "dense", "shortgpt@0.8"]),
     ["gate", "baseline={store}"],
 )
+ONE_BY_ONE = """\
+import json, sys
+from harness.cli import main
+for line in json.loads(sys.argv[1]):
+    print("ended", line[0], main(line))
+"""
 
 
 @pytest.mark.timeout(600)
@@ -48,22 +55,21 @@ def test_nothing_of_a_run_asks_the_network(tmp_path):
     here = str(Path(__file__).resolve().parents[2])
     online = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     bare = {**online, "PYTHONPATH": os.pathsep.join([str(guard), here]), "SOCKETS_TRIED": str(tried)}
-    run = words(tmp_path, "methods=[shortgpt,wanda]", "budgets=[0.8]", "limit=1", "measure.speed=false")
-
-    def harness(*line: str) -> str:
-        command = [sys.executable, "-m", "harness", *line]
-        done = subprocess.run(command, env=bare, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode in (0, 3), done.stdout + done.stderr
-        return done.stdout
-
     check = [sys.executable, "-c", "import socket; socket.create_connection(('127.0.0.1', 9))"]
     assert subprocess.run(check, env=bare, capture_output=True, check=False).returncode == 1
     assert "127.0.0.1" in tried.read_text(), "the guard stands in every process"
     tried.unlink()
-    harness("plan", *run)
-    assert "0 failed, 0 skipped" in harness("run", *run)
-    store = tmp_path / "store"
+    store, report = f"store={tmp_path / 'store'}", f"report={tmp_path / 'report'}"
+    run = words(tmp_path, "methods=[shortgpt,wanda]", "budgets=[0.8]", "limit=1", "measure.speed=false")
+    lines = [["plan", *run], ["run", *run]]
     for verb in VERBS:
-        places = [f"store={store}"] * (verb[0] != "methods") + [f"report={tmp_path / 'report'}"] * (verb[0] == "report")
-        harness(*(word.format(store=store) for word in verb), *places)
+        places = [store] * (verb[0] != "methods") + [report] * (verb[0] == "report")
+        lines.append([*(word.format(store=tmp_path / "store") for word in verb), *places])
+    command = [sys.executable, "-c", ONE_BY_ONE, json.dumps(lines)]
+    done = subprocess.run(command, env=bare, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    codes = [line.split() for line in done.stdout.splitlines() if line.startswith("ended ")]
+    assert [verb for _, verb, _ in codes] == [line[0] for line in lines]
+    assert all(code in ("0", "3") for *_, code in codes), done.stdout + done.stderr
+    assert "0 failed, 0 skipped" in done.stdout
     assert not tried.exists(), tried.read_text()

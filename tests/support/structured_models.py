@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,7 +10,6 @@ import torch
 from families import FAMILIES, SIZES
 
 from harness.data.calibration import Calibration
-from harness.models import checkpoint
 from harness.models.anatomy import layers
 from harness.pruning.budget import UNIT
 
@@ -84,25 +80,6 @@ def kept_parts(smaller, model) -> list[tuple[list[int], list[int]]]:
 def logits(model, tokens=TOKENS):
     with torch.no_grad():
         return model(tokens).logits
-
-
-def check_it_loads_without_us(model, folder, tokenizer_from, *, also="True") -> None:
-    """Assert that a process without this project reloads the saved `model` with the same outputs; and `also`, of its `model`."""
-    checkpoint.save(model, folder / "saved", tokenizer_from)
-    torch.save((TOKENS, logits(model)), folder / "expected.pt")
-    script = (
-        "import sys, torch; from transformers import AutoModelForCausalLM\n"
-        "model = AutoModelForCausalLM.from_pretrained('saved', trust_remote_code=True).eval()\n"
-        "tokens, expected = torch.load('expected.pt')\n"
-        "assert not any(name.split('.')[0] in ('harness', 'baselines') for name in sys.modules)\n"
-        f"assert {also}\n"
-        "with torch.no_grad(): assert torch.equal(model(tokens).logits, expected)\n"
-    )
-    environment = {**os.environ, "HF_MODULES_CACHE": str(folder / "modules"), "PYTHONPATH": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def every_threshold(heads, neurons, shape, surplus) -> list[tuple[list[int], list[int]]]:

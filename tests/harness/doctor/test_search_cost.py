@@ -12,7 +12,7 @@ from harness.doctor import by_turns as searching
 
 WORDS = [
     *("suite=demo", "model=random-llama", "settings.nas.search_items=3", "settings.nas.training_tokens=0"),
-    *("calibration.samples=4", "calibration.length=16", "dtype=float32", "candidates=4", "rounds=1", "evaluations=20"),
+    *("calibration.samples=4", "calibration.length=16", "dtype=float32", "candidates=4", "rounds=1"),
 ]
 
 
@@ -32,7 +32,19 @@ def told(tmp_path_factory):
 
     text = StringIO()
     with redirect_stdout(text):
-        assert main(["doctor", "search", *WORDS, f"store={tmp_path_factory.mktemp('store')}", "format=json"]) == 0
+        assert (
+            main(
+                [
+                    "doctor",
+                    "search",
+                    *WORDS,
+                    "evaluations=20",
+                    f"store={tmp_path_factory.mktemp('store')}",
+                    "format=json",
+                ]
+            )
+            == 0
+        )
     return json.loads(text.getvalue())
 
 
@@ -80,7 +92,7 @@ def test_a_search_that_scores_other_items_is_found_out(tmp_path, monkeypatch, ca
     original = plain.answers
     monkeypatch.setattr(plain, "answers", lambda *given: (original(*given)[0][::-1], 0.0))
     monkeypatch.setattr(searching, "fresh_peak", lambda *_: 1)
-    assert main(["doctor", "search", *WORDS, f"store={tmp_path}", "format=markdown"]) == 1
+    assert main(["doctor", "search", *WORDS, "evaluations=4", f"store={tmp_path}", "format=markdown"]) == 1
     assert "of 4 differ, by" in capsys.readouterr().out
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from outside_commands import COPY, HEAD, run, step, written
+from outside_commands import BYTES, run, step, written
 from structured_models import TOKENS
 
 from baselines.sparseml import SparseML
@@ -71,10 +71,10 @@ def quantized(tiny_folder, tmp_path):
 
 
 def test_what_a_command_brings_back_quantized_is_emulated(quantized, tiny_folder, tmp_path):
-    script = f"{HEAD}import shutil\nshutil.copytree({str(quantized)!r}, output)\n"
+    script = f"import shutil, sys\nshutil.copytree({str(quantized)!r}, sys.argv[2])\n"
     made = step(written(tmp_path / "theirs", script))
     assert run(tmp_path, tiny_folder, made).result["emulated"] is True
 
 
 def test_what_a_command_brings_back_in_floating_point_is_not(tiny_folder, tmp_path):
-    assert run(tmp_path, tiny_folder, step(written(tmp_path / "theirs", COPY))).result["emulated"] is False
+    assert run(tmp_path, tiny_folder, step(written(tmp_path / "theirs", BYTES))).result["emulated"] is False

@@ -53,10 +53,17 @@ def logits(model):
         return model(torch.arange(40).view(2, 20) + 3).logits
 
 
-@pytest.mark.parametrize("adapter", ["full", "lora", "mixlora"])
+@pytest.fixture(scope="module", params=["full", "lora", "mixlora"])
+def unbroken(request, tmp_path_factory):
+    """The kind of adapter, the model after a training that nothing disturbed, which nobody changes, and its curve."""
+    return request.param, *trained(tmp_path_factory.mktemp("unbroken"), adapter=request.param)
+
+
 @pytest.mark.parametrize(("killed", "save_seconds"), [(1, -1), (STEPS - 1, -1), (3, 1e9), (5, "every other")])
-def test_a_killed_training_resumes_to_the_bits_of_an_unbroken_one(tmp_path, monkeypatch, adapter, killed, save_seconds):
-    whole, curve = trained(tmp_path, "whole", adapter=adapter)
+def test_a_killed_training_resumes_to_the_bits_of_an_unbroken_one(
+    tmp_path, monkeypatch, unbroken, killed, save_seconds
+):
+    adapter, whole, curve = unbroken
     update, save, calls = recover.Recover._update, loop.save, []
 
     def dies(self, *arguments):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import ran
+from runs import planned, ran
 from stored_answers import BETTER, DENSE, METRICS, Row, answered
 
 from harness.cli import main
@@ -185,6 +186,20 @@ RUN = ["methods=[wanda]", "budgets=[0.5]", "quantizers=[none]", "measure.rounds=
 NOISE = ["speed=9", "memory=9"]  # of a test machine, is not what these tests are about
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A folder with the store of one finished run, which nobody changes."""
+    folder = tmp_path_factory.mktemp("finished")
+    ran(folder, *RUN)
+    return folder
+
+
+@pytest.fixture
+def main_run(finished, tmp_path) -> Path:
+    """A copy of that folder to do with as a test likes."""
+    return shutil.copytree(finished, tmp_path / "main")
+
+
 @pytest.fixture
 def gate(tmp_path, capsys):
     """Call `harness gate` on the store in a folder below `tmp_path`; returns its exit code and words."""
@@ -197,9 +212,9 @@ def gate(tmp_path, capsys):
     return call
 
 
+@pytest.mark.usefixtures("main_run")
 def test_the_same_code_passes_and_other_answers_fail(tmp_path, gate):
     """The whole way: run, keep, run anew in a fresh store, judge."""
-    ran(tmp_path / "main", *RUN)
     assert gate("main") == (2, said_of_an_empty(tmp_path / "baseline"))
     assert gate("main", "update=true")[0] == 0
     code, said = gate("main")
@@ -227,8 +242,7 @@ def said_of_an_empty(folder: Path) -> str:
     return f"harness: baseline={folder} holds no run; keep one there with harness gate baseline={folder} update=true"
 
 
-def test_a_baseline_is_small_and_replaced_whole_and_nothing_else_is_ever_overwritten(tmp_path, gate):
-    ran(tmp_path / "main", *RUN)
+def test_a_baseline_is_small_and_replaced_whole_and_nothing_else_is_ever_overwritten(tmp_path, main_run, gate):
     precious = tmp_path / "baseline" / "thesis.tex"
     precious.parent.mkdir()
     precious.write_text("years of work")
@@ -242,7 +256,7 @@ def test_a_baseline_is_small_and_replaced_whole_and_nothing_else_is_ever_overwri
     [first] = kept.runs()
     assert not list(kept.root.rglob("*.safetensors"))
     assert {kept.record(key)["kind"] for key in kept.keys()} == {"evaluate", "footprint", "speed"}
-    ran(tmp_path / "main", *RUN, "limit=3")
+    ran(main_run, *RUN, "limit=3")
     assert gate("main", "update=true")[0] == 0
     [second] = kept.runs()
     assert first["id"] != second["id"]
@@ -263,18 +277,17 @@ def test_what_somebody_put_beside_or_into_a_baseline_is_never_deleted(tmp_path, 
     gate_baseline.keep(run, store, tmp_path / "baseline")
 
 
-def test_an_incomplete_run_makes_no_baseline(tmp_path, gate):
-    made, store = ran(tmp_path / "main", *RUN)[:2]
+def test_an_incomplete_run_makes_no_baseline(main_run, gate):
+    made, store = planned(main_run, *RUN)
     store.set_aside(made.variants[1].measures["evaluate"].key)
     code, said = gate("main", "update=true")
     assert code == 2
     assert "is incomplete (wanda@0.5) and makes no baseline" in said
 
 
-def test_a_failed_variant_is_missing_with_its_reason(tmp_path, gate):
-    ran(tmp_path / "main", *RUN)
+def test_a_failed_variant_is_missing_with_its_reason(main_run, gate):
     assert gate("main", "update=true")[0] == 0
-    made, store = ran(tmp_path / "main", *RUN)[:2]
+    made, store = ran(main_run, *RUN)[:2]
     key = made.variants[1].measures["evaluate"].key
     store.set_aside(key)
     store.fail(key, "out of memory: 12 GB")
@@ -303,15 +316,14 @@ def test_wrong_words_are_one_line(tmp_path, monkeypatch, capsys, asked, line):
     assert line in said
 
 
-def test_a_gate_loads_no_torch(tmp_path):
-    ran(tmp_path / "main", *RUN)
-    words = ["gate", f"store={tmp_path / 'main' / 'store'}", f"baseline={tmp_path / 'main' / 'store'}"]
+def test_a_gate_loads_no_torch(finished):
+    words = ["gate", f"store={finished / 'store'}", f"baseline={finished / 'store'}"]
     code = f"import sys\nfrom harness.cli import main\nassert main({words!r}) == 3\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-def test_the_verdict_stays_where_the_terminal_is_narrow(tmp_path, gate, monkeypatch):
-    ran(tmp_path / "main", *RUN)
+@pytest.mark.usefixtures("main_run")
+def test_the_verdict_stays_where_the_terminal_is_narrow(gate, monkeypatch):
     assert gate("main", "update=true")[0] == 0
     monkeypatch.setenv("COLUMNS", "60")
     said = gate("main")[1]
