@@ -1,0 +1,97 @@
+"""Runs for notebooks and scripts: open what is stored as tables, or make a run with the words of the command line."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.command.stored import stored_run
+from harness.storage.store import Store
+from reports.plain import plain
+from reports.run import machine, rows
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of a store: `record` is what is kept of it, `rows` a mapping for each variant, `facts` what holds for all of them."""
+
+    store: Store
+    record: dict[str, Any]
+    rows: list[dict[str, Any]]
+    facts: dict[str, Any]
+
+    @classmethod
+    def open(cls, store: str | Path = "harness-store", run: str = "") -> Run:
+        """Return the run called `run`, or the newest of the store; ValueError where there is none. Computes nothing."""
+        kept = Store(Path(store)).opened()
+        record = stored_run(kept, run, str(store))
+        return cls(kept, record, *rows.read(record, kept))
+
+    @property
+    def variants(self) -> list[str]:
+        """The names of the rows, dense first."""
+        return [row["variant"] for row in self.rows]
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Why each variant that has no numbers has none, by name."""
+        return {row["variant"]: str(row["reason"]) for row in self.rows if row["status"] != "ok"}
+
+    def table(self) -> pyarrow.Table:
+        """Return the rows as a pyarrow table: the columns of report.csv, null where nothing was measured."""
+        import pyarrow
+
+        found = [plain(row) for row in self.rows]
+        return pyarrow.table({key: [row.get(key) for row in found] for key in machine.keys(self.rows)})
+
+    def frame(self) -> pandas.DataFrame:
+        """Return the rows as a pandas data frame; ImportError where pandas is not installed."""
+        return self.table().to_pandas()
+
+    def items(self, variant: str, task: str = "") -> pyarrow.Table:
+        """Return a row for each item that a variant answered, of one task or of all, its bytes checked.
+
+        ValueError where the run has no such variant or task, or did not score it.
+        """
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        known = {each["name"]: each["measures"] for each in self.record["variants"]}
+        if variant not in known:
+            raise ValueError(f"variant {variant} is not in the run; it has {', '.join(known)}")
+        path = self.store.file(known[variant]["evaluate"], "items.parquet") if variant not in self.failed else None
+        if path is None:
+            raise ValueError(f"variant {variant} was not scored: {self.failed.get(variant, 'no items are stored')}")
+        table = pq.read_table(path)
+        if not task:
+            return table
+        tasks = pc.unique(table["task"]).to_pylist()
+        if task not in tasks:
+            raise ValueError(f"task {task} is not among {', '.join(tasks)}")
+        return table.filter(pc.equal(table["task"], task))
+
+
+def execute(*words: str, store: str | Path = "harness-store") -> Run:
+    """Make the run that `words` (key=value, as behind `harness run`) ask for and return it; what is stored is not done again.
+
+    ValueError says what is wrong with the words. A step that fails does not raise: its variant is among `failed`. No report is written.
+    """
+    from harness import estimates
+    from harness.command.planning import checked
+    from harness.run import Watch, record
+    from harness.run import execute as carry_out
+
+    asked = [*words, f"store={store}"]
+    started = time.time()
+    planned, kept = checked(asked, settle=True)
+    estimates.check_disk(planned, kept)
+    summary = carry_out(planned, kept, Watch())
+    made = record(planned, kept, started, " ".join(["harness run", *asked]), summary)
+    kept.save_run(made)
+    return Run(kept, made, *rows.read(made, kept))
