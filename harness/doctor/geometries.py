@@ -111,7 +111,7 @@ def check_room(geometry: str, weights: int, free: int, dtype: str) -> None:
         )
 
 
-def by_turns(
+def alternating(
     model: Any,
     members: Mapping[str, Callable[[], object]],
     *,

@@ -1,4 +1,4 @@
-"""What scoring costs with our engine and with lm-eval's HFLM: same process, same model, same requests, by turns."""
+"""What scoring costs with our engine and with lm-eval's HFLM: same process, same model, same requests, alternately."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def together(found: Sequence[Comparison]) -> Comparison:
 
 
 def measure(name: str, model: Any, tokenizer: Any, instances: Sequence[Any], *, rounds: int) -> Comparison:
-    """Score lm-eval `instances` once by each engine with FLOPs counted, then `rounds` times by turns with time and memory taken."""
+    """Score lm-eval `instances` once by each engine with FLOPs counted, then `rounds` times alternately with time and memory taken."""
     costs = {kind: Cost() for kind in SCORERS}
     requests = _requests(model, tokenizer, instances)
     for kind in SCORERS:

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.command.searching import Searches
 from harness.command.terminal import console, show_table
-from harness.doctor.by_turns import hushed
+from harness.doctor.alternating import hushed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ def measure(
     made: Searches, store: Store, *, candidates: int, rounds: int, evaluations: int, told: Any
 ) -> dict[str, Any]:
     """Return the costs, scores and peaks of both ways as plain values, and those of a search of so many evaluations."""
-    from harness.doctor import by_turns as searching
+    from harness.doctor import alternating as searching
     from harness.doctor import plain_loop as plain
     from harness.nas.population import layer_runs, visits
 
@@ -61,7 +61,7 @@ def measure(
     told("warming up")
     plain.by_search(subject, genomes[:1], journal)
     plain.by_lm_eval(subject, networks[:1])
-    ways = searching.by_turns(
+    ways = searching.alternating(
         {
             "search": lambda: plain.by_search(subject, genomes, journal),
             "lm-eval": lambda: plain.by_lm_eval(subject, networks),
@@ -107,7 +107,7 @@ def measure(
 
 def _loop(subject: Ground, evaluations: int, journal: Path, candidates: int) -> dict[str, Any]:
     """Return what a whole search took, and how lm-eval ranks some of the candidates that it scored on everything."""
-    from harness.doctor import by_turns as searching
+    from harness.doctor import alternating as searching
     from harness.doctor import plain_loop as plain
 
     way = searching.Way()

@@ -28,7 +28,7 @@ def time_shapes(geometry: str, *, numbers: dict[str, int], dtype: str, device: s
 
     `numbers` are samples, prompt, generate and rounds. What was done before an interrupt is printed.
     """
-    from harness.doctor.geometries import build, by_turns, view_seconds
+    from harness.doctor.geometries import alternating, build, view_seconds
     from harness.doctor.members import corners, mixes
     from harness.nas.space import Space
     from harness.nas.spaces import axes
@@ -46,7 +46,7 @@ def time_shapes(geometry: str, *, numbers: dict[str, int], dtype: str, device: s
         with Elastic(model) as elastic:
             settings = {name: _switch(elastic, one) for name, one in members.items()}
             try:
-                for found in by_turns(
+                for found in alternating(
                     model,
                     settings,
                     dense=_switch(elastic, space.full()),

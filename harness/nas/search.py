@@ -187,7 +187,7 @@ def _dense(work: Work, network: Any) -> Any:
 
 
 def _stopwatch(elastic: Any, space: Space) -> Any:
-    """Return a function that measures a sub-network's latency as a share of the dense model's, by turns with it."""
+    """Return a function that measures a sub-network's latency as a share of the dense model's, alternately with it."""
     from harness.nas.latency import ratio
 
     return lambda architecture: ratio(elastic, architecture, space.full())

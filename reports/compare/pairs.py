@@ -1,4 +1,4 @@
-"""Variants of a run against the first named, item by item: what differs, how surely, and which items flipped."""
+"""Variants of a run against the first named, item by item: what differs, how significantly, and which items flipped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A comparison in plain English: who is better by how much, how surely, and what so many items could show."""
+"""A comparison in plain English: who is better by how much, how significantly, and what so many items could show."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Order:
     agreeing: list[tuple[str, str]] = field(default_factory=list)
     sure: list[tuple[str, str]] = field(default_factory=list)  # of those that agree
     differing: list[tuple[str, str]] = field(default_factory=list)
-    opposed: list[tuple[str, str]] = field(default_factory=list)  # of those that differ, surely
+    opposed: list[tuple[str, str]] = field(default_factory=list)  # of those that differ significantly
 
 
 @dataclass(frozen=True)

@@ -107,10 +107,10 @@ def _order(order: Order) -> list[str]:
         return [f"order by {order.measure}: {len(order.agreeing)} of {pairs} pairs of pruned rows as published; {few}"]
     told = [
         f"order by {order.measure}: {len(order.agreeing)} of {pairs} pairs of pruned rows as published, {len(order.sure)} of "
-        f"them surely (paired tests, Holm over {pairs}); {len(order.opposed)} surely the other way round"
+        f"them significantly (paired tests, Holm over {pairs}); {len(order.opposed)} significantly reversed"
     ]
     return told + [
-        f"surely the other way round by {order.measure}: {worse} before {better}" for better, worse in order.opposed
+        f"significantly reversed by {order.measure}: {worse} before {better}" for better, worse in order.opposed
     ]
 
 

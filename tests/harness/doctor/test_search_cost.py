@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.cli import main
-from harness.doctor import by_turns as searching
+from harness.doctor import alternating as searching
 
 WORDS = [
     *("suite=demo", "model=random-llama", "settings.nas.search_items=3", "settings.nas.training_tokens=0"),
@@ -102,7 +102,7 @@ def test_turns_alternate_so_that_neither_way_is_always_first():
     def way(name):
         return lambda: asked.append(name) or {"accuracy": np.zeros(1)}
 
-    found = searching.by_turns({"a": way("a"), "b": way("b")}, rounds=3, told=str)
+    found = searching.alternating({"a": way("a"), "b": way("b")}, rounds=3, told=str)
     assert asked == ["a", "b", "b", "a", "a", "b"]
     assert [len(one.wall) for one in found.values()] == [3, 3]
 

@@ -113,7 +113,7 @@ def test_every_member_runs_beside_dense_and_each_goes_first_equally_often(monkey
     asked = []
     monkeypatch.setattr(shapes, "generate_seconds", lambda *_: (asked.append("run"), (1.0, 2.0))[1])
     members = {name: (lambda name=name: asked.append(name)) for name in ("a", "b")}
-    turns = shapes.by_turns(
+    turns = shapes.alternating(
         None, members, dense=lambda: asked.append("dense"), prompt=1, generate=1, rounds=4, told=str
     )
     next(turns)
@@ -129,7 +129,7 @@ def test_seconds_of_dense_and_of_the_member_are_not_mixed_up(monkeypatch):
     now = []
     monkeypatch.setattr(shapes, "generate_seconds", lambda *_: (now[-1], 2 * now[-1]))
     members = {"a": lambda: now.append(5.0)}
-    turns = shapes.by_turns(None, members, dense=lambda: now.append(9.0), prompt=1, generate=1, rounds=3, told=str)
+    turns = shapes.alternating(None, members, dense=lambda: now.append(9.0), prompt=1, generate=1, rounds=3, told=str)
     assert list(turns) == [{"a": ((9.0, 18.0), (5.0, 10.0))}] * 3
 
 
@@ -152,13 +152,13 @@ def test_the_command_prints_a_line_a_member_labelled_shape_only(capsys):
 
 
 def test_an_interrupt_prints_the_rounds_that_are_done(monkeypatch, capsys):
-    original = shapes.by_turns
+    original = shapes.alternating
 
     def broken(*given, **more):
         yield next(original(*given, **more))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(shapes, "by_turns", broken)
+    monkeypatch.setattr(shapes, "alternating", broken)
     assert main(["doctor", "shapes", "geometry=tiny", "prompt=8", "generate=1", "format=markdown"]) == 130
     assert capsys.readouterr().out.splitlines()[-1] == "interrupted after 1 of 5 rounds"
 

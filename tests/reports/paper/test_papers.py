@@ -218,7 +218,7 @@ def test_the_order_of_pairs_is_tested_and_not_only_looked_at():
     adjusted = holm([each.difference.p for each in found if each])
     assert all(p < 0.05 for p in adjusted)
     notes = paper_text.notes(table, "model")
-    assert "surely the other way round by average: b before a" in notes
+    assert "significantly reversed by average: b before a" in notes
 
 
 def test_a_published_tie_has_no_order():

@@ -1,4 +1,4 @@
-"""What two ways of scoring the same candidates cost: by turns in one process, and the peak memory of each in a fresh one."""
+"""What two ways of scoring the same candidates cost: alternately in one process, and the peak memory of each in a fresh one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ class Way:
         return 60 * candidates / median(self.wall)
 
 
-def by_turns(ways: Mapping[str, Callable[[], Scores]], *, rounds: int, told: Callable[[str], object]) -> dict[str, Way]:
+def alternating(
+    ways: Mapping[str, Callable[[], Scores]], *, rounds: int, told: Callable[[str], object]
+) -> dict[str, Way]:
     """Let each way score all candidates `rounds` times, in turns whose order alternates; `told` hears what is running."""
     found = {name: Way() for name in ways}
     for number in range(rounds):
