@@ -23,11 +23,11 @@ def test_the_method_of_the_docs_is_found_and_meets_its_budget(tmp_path, monkeypa
     import baselines
 
     page = (DOCS / "how-to" / "own-method.md").read_text()
-    (tmp_path / "random_channels.py").write_text(re.search(r"```python\n(.*?)```", page, re.S).group(1))
+    (tmp_path / "shuffled.py").write_text(re.search(r"```python\n(.*?)```", page, re.S).group(1))
     monkeypatch.setattr(baselines, "__path__", [*baselines.__path__, str(tmp_path)])
     registry.methods.cache_clear()
     try:
-        method = registry.build(*registry.parse("random(budget=0.8)", {}))
+        method = registry.build(*registry.parse("shuffled(budget=0.8)", {}))
         model, _ = build()
         dense = parameter_count(model)
         smaller = method.compress(model, Calibration(torch.empty(0, 0, dtype=torch.long)))
