@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.command.stored import stored_run
 from harness.storage.store import Store
-from reports.plain import plain
-from reports.run import machine, rows
+from reports.run import arrow, rows
 
 if TYPE_CHECKING:
     import pandas
@@ -45,10 +44,7 @@ class Run:
 
     def table(self) -> pyarrow.Table:
         """Return the rows as a pyarrow table: the columns of report.csv, null where nothing was measured."""
-        import pyarrow
-
-        found = [plain(row) for row in self.rows]
-        return pyarrow.table({key: [row.get(key) for row in found] for key in machine.keys(self.rows)})
+        return arrow.table(self.rows)
 
     def frame(self) -> pandas.DataFrame:
         """Return the rows as a pandas data frame; ImportError where pandas is not installed."""
