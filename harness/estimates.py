@@ -12,6 +12,7 @@ from harness.models.source import Import
 from harness.plan import Plan
 from harness.spec import Node, Step
 from harness.storage.store import Store
+from harness.words.sizes import storage
 
 BACKWARD = 3.2  # of a forward pass, that a training pass takes
 DECODE = 40.0  # forward tokens that one decoded token costs, batch 1
@@ -109,8 +110,3 @@ def check_disk(plan: Plan, store: Store) -> None:
             f"store={store.root}: the run's checkpoints take up to {storage(needed)}, and {storage(free)} are free; "
             "choose another disk with store=FOLDER, or fewer methods, budgets or quantizers"
         )
-
-
-def storage(count: float) -> str:
-    """Return bytes as text: 1.2 GB, 3.4 MB."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -8,6 +8,7 @@ from harness.command.run_words import OfRun
 from harness.command.verb import DONE
 from harness.words.durations import duration
 from harness.words.reasons import one_line
+from harness.words.sizes import storage
 
 if TYPE_CHECKING:
     from harness.spec import Node
@@ -53,7 +54,7 @@ class ShowPlan(OfRun):
         written = estimates.disk(undone, planned, store)
         terminal.print(
             f"{len(planned.variants)} variants; about {duration(sum(seconds.values()))} of work left "
-            f"(corrected by this store's past steps where there are any) and at most {estimates.storage(written)} to store",
+            f"(corrected by this store's past steps where there are any) and at most {storage(written)} to store",
         )
         if line := provenance.sentence(outdated, len(states) - len(undone)):
             terminal.print(f"note: {line}", style="yellow", soft_wrap=True)

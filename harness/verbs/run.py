@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from harness.command.run_words import OfRun
 from harness.command.verb import DONE, FAILED
 from harness.words.durations import duration
+from harness.words.sizes import storage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +53,7 @@ class Run(OfRun):
             f"{len(summary.skipped)} skipped in {duration(time.time() - started)}",
         )
         if summary.freed:
-            said = f"{estimates.storage(summary.freed)} of weights let go; keep=weights keeps those of every variant"
+            said = f"{storage(summary.freed)} of weights let go; keep=weights keeps those of every variant"
             terminal.print(said, soft_wrap=True)
         for key, why in summary.failed.items():
             terminal.print(f"failed: {why}\n  log: {relative(store.log(key))}", style="red", soft_wrap=True)
