@@ -15,22 +15,26 @@ import pytest
 from own_kinds import Fatal
 from runs import planned, ran, words
 
-from harness import registry
+from harness import config, registry
 from harness.models.source import ModelSource
 from harness.spec import Node
 from harness.storage.store import Store
 from reports.run import rows as reading
 
+METHODS = "nas,'nas(budget=0.9)',middle,uniform,llm_pruner,shortgpt,wanda,magnitude"
+EVERYTHING = (f"methods=[{METHODS}]", "budgets=[0.75]")
+
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
-    """All methods and quantizers once; further tests read the same store."""
+    """All methods and quantizers once, the search at two budgets; further tests read the same store."""
     folder = tmp_path_factory.mktemp("everything")
-    return folder, *ran(folder, "budgets=[0.9,0.75]")
+    return folder, *ran(folder, *EVERYTHING)
 
 
 def test_every_variant_is_a_complete_row(everything):
     _, made, _, summary, rows = everything
+    assert {row["method"] for row in rows} == set(config.compose(["suite=demo"]).methods)
     assert not summary.failed
     assert not summary.skipped
     assert [row["status"] for row in rows] == ["ok"] * len(made.variants)
@@ -75,7 +79,7 @@ def test_the_divergence_is_from_the_dense_model_and_not_from_the_trained_super_n
 
 def test_second_run_does_nothing(everything):
     folder, made, *_ = everything
-    _, _, summary, _ = ran(folder, "budgets=[0.9,0.75]")
+    _, _, summary, _ = ran(folder, *EVERYTHING)
     assert summary.executed == []
     assert summary.stored == len(made.steps())
 

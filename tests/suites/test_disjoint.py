@@ -89,6 +89,25 @@ EVERY = [pytest.param(name, marks=[] if name == "demo" else pytest.mark.data) fo
 
 
 @pytest.fixture(scope="module")
+def tasks_made_once(tmp_path_factory):
+    """Suites share tasks: each is loaded from its files once for all of them. Only for tests that build no prompts of them."""
+    load, kept = tasks._load, {}
+
+    def once(spec: TaskSpec, place: Path, split: str):
+        key = (repr(spec), split)
+        if key not in kept:
+            kept[key] = load(spec, tmp_path_factory.mktemp("task"), split)
+        return kept[key]
+
+    return once
+
+
+@pytest.fixture
+def loaded_once(tasks_made_once, monkeypatch):
+    monkeypatch.setattr(tasks, "_load", tasks_made_once)
+
+
+@pytest.fixture(scope="module")
 def asked(tmp_path_factory):
     """Return the questions of reported or searched tasks, by task; each task is loaded once for all suites."""
     kept: dict[tuple[str, str], list[str]] = {}
@@ -106,6 +125,7 @@ def asked(tmp_path_factory):
 
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("loaded_once")
 def test_no_text_of_a_suite_asks_what_it_reports_or_searches(name, request, asked):
     suite, data_dir = suites.read(name), folder_of(name, request)
     report, search = suites.sources(suite, data_dir, [])
@@ -123,6 +143,7 @@ def test_no_text_of_a_suite_asks_what_it_reports_or_searches(name, request, aske
 
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("loaded_once")
 def test_no_search_of_a_suite_asks_what_it_reports(name, request, asked, tiny, tmp_path, monkeypatch):
     chosen: dict[str, list[str]] = {}
 
@@ -182,6 +203,7 @@ def test_a_row_that_holds_a_long_question_is_found_and_a_short_one_is_nothing():
 
 @pytest.mark.data
 @pytest.mark.timeout(300)
+@pytest.mark.usefixtures("loaded_once")
 def test_a_commonsense_search_asks_no_reported_question(tiny, tmp_path, monkeypatch, data_dir):
     chosen: dict[str, list[dict]] = {}
 

@@ -17,6 +17,8 @@ RUN = (
     *("methods=[nas(training_tokens=256,batch=2,evaluations=6),shortgpt]", "budgets=[0.8]", "quantizers=[none]"),
     *("measure.speed=false", "limit=1", "settings.nas.finalists=1", "settings.nas.search_items=1", "report=report"),
 )
+TASKS = [{"task": "demo_piqa", "metric": "acc"}, {"task": "demo_hellaswag", "metric": "acc_norm"}]
+TEXT = {"calibration": "demo_instructions", "training": "demo_instructions"}
 
 
 def flipped(content: bytes) -> bytes:
@@ -51,11 +53,14 @@ KINDS = {  # a pattern in the store, of whose files one is damaged
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A finished run and its report as JSON."""
+    """A finished run, of two tasks, since it is made again 78 times; its words, and its report as JSON."""
     place = tmp_path_factory.mktemp("finished")
-    ran(place, *RUN)
+    suite = place / "few.yaml"
+    suite.write_text(json.dumps({"name": "few", "tasks": TASKS, **TEXT}))
+    words = (*RUN, f"suite={suite}")
+    ran(place, *words)
     assert main(["report", f"store={place / 'store'}", f"report={place / 'report'}", "format=json"]) == 0
-    return place, numbers(place)
+    return place, words, numbers(place)
 
 
 def numbers(place: Path) -> dict[str, dict[str, float]]:
@@ -77,7 +82,7 @@ def one(store: Path, pattern: str, kind: str) -> Path:
 @pytest.mark.parametrize("way", WAYS)
 def test_damage_is_told_by_name_and_mended_by_a_run(finished, tmp_path, capsys, monkeypatch, kind, way):
     monkeypatch.chdir(tmp_path)
-    place, whole = finished
+    place, words, whole = finished
     store = tmp_path / "store"
     shutil.copytree(place / "store", store)
     path = one(store, *KINDS[kind])
@@ -105,7 +110,7 @@ def test_damage_is_told_by_name_and_mended_by_a_run(finished, tmp_path, capsys, 
     if kind != "run":
         assert codes["report"] == codes["ls"] == 0
     assert "Traceback" not in said
-    _, _, summary, rows = ran(tmp_path, *RUN)  # and not the verb, which would draw four pictures each time
+    _, _, summary, rows = ran(tmp_path, *words)  # and not the verb, which would draw four pictures each time
     assert not summary.failed
     assert {row["status"] for row in rows} == {"ok"}
     assert main(["report", f"store={store}", "report=report", "format=json"]) == 0
