@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import statistics
+import time
 from collections.abc import Iterable, Sequence
 
 from harness import weights
@@ -37,7 +38,6 @@ def all_seconds(steps: Sequence[Node], plan: Plan, store: Store) -> dict[str, fl
 
 def machine_rate(dtype: str) -> float:
     """Return the FLOP/s that a decoder's forward pass reaches here: half of a matrix product's, measured in some 50 ms."""
-    import time
 
     import torch
 

@@ -11,6 +11,7 @@ import psutil
 
 from harness import estimates, weights
 from harness.executors.local import Outcome, run_steps
+from harness.machine.environment import environment
 from harness.measures.speed import Speed, sessions
 from harness.plan import Plan
 from harness.spec import CHECKPOINT, Node
@@ -169,7 +170,6 @@ def _model_bytes(node: Node, store: Store) -> int:
 
 def record(plan: Plan, store: Store, started: float, command: str, summary: Summary) -> dict[str, Any]:
     """Return what the reports need to find a run's results in the store."""
-    from harness.machine.environment import environment
 
     return {
         "id": time.strftime("%Y%m%d-%H%M%S", time.gmtime(started)) + f"-{time.time_ns() % 10**6:06d}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from harness import papers
 from harness.command.terminal import console, show_table
 from harness.words.nearest import one_of
 
@@ -16,7 +17,6 @@ FORMATS = ("table", "markdown", "latex", "json")
 def paper_report(name: str, run: dict[str, Any], store: Store, form: str) -> int:
     """Print the published table `name` beside what the run measured of its rows."""
     one_of(form, FORMATS, what="format of paper=")
-    from harness import papers
     from reports.compare.sides import scored, stored_side
     from reports.paper import text as paper_text
     from reports.paper.table import beside

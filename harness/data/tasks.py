@@ -10,7 +10,7 @@ from typing import Any, Literal
 from harness.data import templates
 from harness.data.catalogue import layout
 from harness.data.definitions import Definition, definitions, manager, overrides, parts, read_yaml
-from harness.data.mirror import read_jsonl
+from harness.data.mirror import local_files, read_jsonl
 from harness.spec import DataSource, TaskSpec
 
 Split = Literal["report", "search"]
@@ -67,7 +67,6 @@ def _searched(keys: Definition) -> dict[str, Any]:
 
 def _by_subject(source: DataSource) -> dict[tuple[str, str], list[Any]]:
     """Return the rows of shared files by split and subject; empty where a task has files of its own."""
-    from harness.data.mirror import local_files
 
     if source.folder is None or not any(known.subject for part in parts(source) if (known := layout(part))):
         return {}

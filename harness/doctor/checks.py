@@ -9,7 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from harness import registry
 from harness.machine import caches, energy, environment
+from harness.models import embedded
 from harness.storage.sources import OURS as PACKAGES
 from harness.storage.store import Store
 
@@ -33,11 +35,9 @@ def checks(store: Path) -> Iterator[tuple[str, str, bool]]:
         )
     yield "bfloat16", "native" if environment.has_bfloat16() else "not native: dtype=auto is float32", True
     yield "energy", _energy(), True
-    from harness import registry
 
     yield "methods", ", ".join(sorted(registry.methods())), True
     yield "quantizers", ", ".join(sorted(registry.quantizers())), True
-    from harness.models import embedded
 
     cached = caches.cache_folder() / Path(embedded.MEMBER).name
     yield "embedded model", "cached" if cached.is_file() else "fetched from the package registry at first use", True

@@ -11,6 +11,8 @@ import numpy as np
 import psutil
 import torch
 from torch.nn import functional
+from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from harness.measures.speed import generate_seconds
 from harness.models.checkpoint import pick_device
@@ -63,8 +65,6 @@ TARGET = 1.3  # times dense, the speed that LLaMA-NAS (arXiv 2405.18377) claims 
 
 def build(geometry: str, *, dtype: str, device: str, seed: int) -> Any:
     """Return a Llama of that geometry, built in `dtype` and filled once; ValueError where it does not fit into free memory."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
     place, kind = pick_device(device), getattr(torch, dtype)
     place = "cuda" if place == "auto" else place

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from harness.command.terminal import console, show_table
 from harness.doctor.subject import Subject
+from harness.evaluation.journal import Journal
 
 HEADERS = (
     "task",
@@ -49,7 +50,6 @@ def print_parity(subject: Subject, form: str) -> bool:
 def _task(subject: Subject, spec: Any) -> dict[str, Any]:
     from harness.doctor.parity_check import compare
     from harness.evaluation.evaluate import lm_eval_rows
-    from harness.evaluation.journal import Journal
     from harness.evaluation.lm import StockLM, TreeLM
 
     rows, seconds = {}, {}

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.data import tasks as data
 from harness.nas.architecture import Architecture
-from harness.nas.fitness import Chunk, Questions
-from harness.nas.search import Search
+from harness.nas.fitness import Chunk, Questions, drawn, load_items, reported_questions, stages
+from harness.nas.records import Records
+from harness.nas.search import Search, load
+from harness.nas.searchers.base import Ask
+from harness.nas.searchers.catalogue import searcher
 from harness.nas.space import Space
 from harness.nas.supernet import Elastic, extracted
 from harness.nas.tally import Tally, mean, merged, tally
@@ -52,9 +56,6 @@ class Loop:
 
 def ground(work: Work, step: Search) -> Ground:
     """Return what `step` would score its candidates on, loaded."""
-    from harness.data import tasks as data
-    from harness.nas.fitness import drawn, load_items, reported_questions, stages
-    from harness.nas.search import load
 
     model, tokenizer, whole = load(work, step.space)
     space = replace(whole, lowest=step.lowest, highest=step.highest)
@@ -85,7 +86,6 @@ def population(space: Space, count: int, seed: int) -> np.ndarray:
 
 def by_search(subject: Ground, genomes: np.ndarray, place: Path) -> Scores:
     """Score the genomes through the whole of a search's own loop: stages, records on disk, front and hypervolume told."""
-    from harness.nas.searchers.base import Ask
 
     with Elastic(subject.model) as elastic:
         oracle = _oracle(subject, elastic, place, len(genomes))
@@ -96,7 +96,6 @@ def by_search(subject: Ground, genomes: np.ndarray, place: Path) -> Scores:
 def by_loop(subject: Ground, evaluations: int, place: Path) -> Loop:
     """Search with the step's own searcher, stages and all, for so many evaluations of the whole set."""
     from harness.nas.oracle import drive
-    from harness.nas.searchers.catalogue import searcher
 
     chosen = searcher(subject.step.searcher, subject.step.options)
     with Elastic(subject.model) as elastic:
@@ -108,7 +107,6 @@ def by_loop(subject: Ground, evaluations: int, place: Path) -> Loop:
 
 def _oracle(subject: Ground, elastic: Elastic, place: Path, evaluations: float) -> Oracle:
     from harness.nas.oracle import Oracle
-    from harness.nas.records import Records
 
     place.unlink(missing_ok=True)  # what an earlier pass knows would cost nothing
     shares = [chunk.weight for chunk in subject.chunks]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.command.searching import Searches
 from harness.command.terminal import console, show_table
+from harness.display import Live
+from harness.doctor import alternating as searching
 from harness.doctor.alternating import hushed
+from harness.run import execute
+from harness.spec import Work
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,8 +39,6 @@ def compare_costs(made: Searches, store: Store, *, candidates: int, rounds: int,
 
 def _prepare(made: Searches, store: Store) -> None:
     """Bring model and super-network into the store; ValueError says why that failed."""
-    from harness.display import Live
-    from harness.run import execute
 
     with Live(console(stderr=True)) as watch:
         summary = execute(made.only_network(), store, watch)
@@ -47,7 +50,6 @@ def measure(
     made: Searches, store: Store, *, candidates: int, rounds: int, evaluations: int, told: Any
 ) -> dict[str, Any]:
     """Return the costs, scores and peaks of both ways as plain values, and those of a search of so many evaluations."""
-    from harness.doctor import alternating as searching
     from harness.doctor import plain_loop as plain
     from harness.nas.population import layer_runs, visits
 
@@ -107,7 +109,6 @@ def measure(
 
 def _loop(subject: Ground, evaluations: int, journal: Path, candidates: int) -> dict[str, Any]:
     """Return what a whole search took, and how lm-eval ranks some of the candidates that it scored on everything."""
-    from harness.doctor import alternating as searching
     from harness.doctor import plain_loop as plain
 
     way = searching.Way()
@@ -132,7 +133,6 @@ def _loop(subject: Ground, evaluations: int, journal: Path, candidates: int) -> 
 def _work(made: Searches, store: Store) -> Work:
     """Return a place to work at outside the store's steps, behind the super-network."""
     from harness.models.checkpoint import pick_device
-    from harness.spec import Work
 
     node = made.searches()[0]
     device = pick_device(made.run.device)
@@ -152,7 +152,6 @@ def _show(found: dict[str, Any], form: str, subject: str) -> None:
 
 
 def _rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
-    from statistics import median
 
     rows = [("candidates a minute", *(f"{found['a_minute'][name]:.1f}" for name in ("search", "lm-eval")), "")]
     for kind, label in (("cpu", "CPU seconds a candidate"), ("wall", "wall seconds a candidate")):

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.command.terminal import console
-from harness.spec import TaskSpec
+from harness.data import tasks
+from harness.spec import CHECKPOINT, TaskSpec
+from harness.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,9 @@ def subject(words: Sequence[str], purpose: str, wanted: Sequence[str]) -> Subjec
 
     transformers.logging.set_verbosity_error()
     from harness import config, plan
-    from harness.data import tasks
     from harness.evaluation.evaluate import token_level
     from harness.executors.local import run_steps
     from harness.models import checkpoint
-    from harness.spec import CHECKPOINT
-    from harness.storage.store import Store
 
     with console().status("checking configuration, model and data"):
         run = config.compose([*words, "profile=standard", "methods=[dense]", "quantizers=[none]"])

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness import progress
+from harness.data import tasks
+from harness.data.definitions import parts
+from harness.data.text import running_text
+from harness.evaluation.journal import Journal
 from harness.spec import Cost, Step, TaskSpec, Work
 
 TOKENS_PER_ITEM = 90  # of a multiple-choice item, shared prefixes once, for the estimate
@@ -30,7 +36,6 @@ class Evaluate(Step):
     batch_tokens: int = 2048
 
     def cost(self) -> Cost:
-        from harness.data.definitions import parts
 
         tokens = 0
         for spec in self.tasks:
@@ -39,10 +44,7 @@ class Evaluate(Step):
         return Cost(forward_tokens=tokens, seconds=6)
 
     def run(self, work: Work) -> None:
-        from harness import progress
-        from harness.data import tasks
         from harness.evaluation.items import SCHEMA, scores
-        from harness.evaluation.journal import Journal
         from harness.models import checkpoint
 
         source = work.checkpoint()
@@ -102,7 +104,6 @@ def lm_eval_rows(
 
 def proven(asked: str, model: Any) -> tuple[str, dict[str, Any]]:
     """Return the scorer to use, lm-eval's own where the packed one does not agree with the model, and the proof's figures."""
-    from dataclasses import asdict
 
     from harness.evaluation.proof import prove
 
@@ -113,7 +114,6 @@ def proven(asked: str, model: Any) -> tuple[str, dict[str, Any]]:
 
 
 def _windows(spec: TaskSpec, tokenizer: Any, scorer: Any, limit: int | None) -> list[dict[str, Any]]:
-    from harness.data.text import running_text
     from harness.evaluation.items import digest, loss_item
     from harness.evaluation.perplexity import windows
 

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import progress
 from harness.executors.server import SERVER
+from harness.machine.environment import environment
 from harness.spec import Node, Work
 from harness.storage.store import Corrupt, Store
 from harness.words.reasons import reason
@@ -93,7 +95,6 @@ def run_steps(
 def _child(
     pipe: multiprocessing.connection.Connection, nodes: list[Node], root: str, device: str, expected: dict[str, float]
 ) -> None:
-    from harness import progress
 
     store = Store(Path(root))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
@@ -138,7 +139,6 @@ def _die_with_parent(pipe: multiprocessing.connection.Connection, over: threadin
 
 def perform(nodes: Sequence[Node], store: Store, device: str, expected: dict[str, float]) -> tuple[str, ...]:
     """Do the steps in this process and commit each; return the keys of those that another run stored meanwhile."""
-    from harness.machine.environment import environment
     from harness.models.checkpoint import pick_device
 
     with ExitStack() as stack:

@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import subprocess
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,6 @@ class Contention:
 
 
 def _cpu_seconds() -> tuple[float, float, float, float]:
-    import time
 
     times, mine = psutil.cpu_times(), psutil.Process().cpu_times()
     busy = times.user + times.system + getattr(times, "nice", 0.0)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from harness import progress
 from harness.machine.environment import Contention
 from harness.measures.measure import Measure
 from harness.quantities import Button, Column, Quantity
@@ -101,7 +102,6 @@ class Speed(Measure):
 
     def run_together(self, works: Sequence[Work]) -> None:
         """Time several variants against the same dense model in one session."""
-        from harness import progress
         from harness.models import checkpoint
 
         dense = works[0].checkpoint(works[0].needs)

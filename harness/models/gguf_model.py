@@ -12,6 +12,7 @@ from typing import Any
 import gguf as library
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
 
 from harness.models import gguf_reader
 from harness.models.gguf_rope import scaled
@@ -64,7 +65,6 @@ def field(file: Any, name: str) -> Any:
 
 def check_keys(file: Any) -> None:
     """Raise ValueError for a key of EFFECTIVE that transformers does not read of this architecture."""
-    from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
 
     architecture = field(file, "general.architecture")
     taken = GGUF_CONFIG_MAPPING.get(architecture, {})

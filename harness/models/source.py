@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from harness.data import hub
 from harness.models import accepted, counted, embedded, files
+from harness.models.random_llama import build
 from harness.spec import CHECKPOINT, Cost, Spec, Step, Work
 from harness.storage.store import sha256_file
 from harness.words.home import home
@@ -141,8 +142,6 @@ def _load(source: ModelSource, seed: int) -> tuple[Any, Any]:
     from harness.models.loading import loaded, quiet
 
     if source.kind == "random":
-        from harness.models.random_llama import build
-
         return build(seed)
     if source.kind in ("embedded", "gguf"):
         return gguf_model.read(embedded.gguf() if source.kind == "embedded" else Path(source.place))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.data import overlap
+from harness.data import tasks as data
 from harness.nas.architecture import Architecture
 from harness.nas.tally import Item, Tally, tally
 from harness.spec import TaskSpec
@@ -110,7 +112,6 @@ def load_items(
 
     None of their questions is reported on. A group's items are taken from its parts in equal numbers.
     """
-    from harness.data import tasks as data
     from harness.evaluation.lm import TreeLM
 
     usable = tuple(spec for spec in search if data.searchable(spec))
@@ -133,7 +134,6 @@ def load_items(
 
 def drawn(task: Any, reported: frozenset[str], count: int, seed: int) -> list[int]:
     """Return the places of `count` seeded documents of a task, none of whose questions is in `reported`."""
-    from harness.data import overlap
 
     fresh = [
         index
@@ -176,8 +176,6 @@ def _request(lm: Any, arguments: tuple[str, str]) -> Any:
 
 def reported_questions(report: tuple[TaskSpec, ...], scratch: Path) -> frozenset[str]:
     """Return hashes of the questions of every reported item."""
-    from harness.data import overlap
-    from harness.data import tasks as data
 
     scored = tuple(spec for spec in report if data.asks(spec))
     if not scored:

@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
+from harness import progress
+from harness.compress import store_model
 from harness.nas.architecture import Architecture, parse
 from harness.nas.controls import CONTROLS, snap
 from harness.nas.search import Search, prepare
@@ -40,8 +42,6 @@ class Pick(Step):
         return self.budget
 
     def run(self, work: Work) -> None:
-        from harness import progress
-        from harness.compress import store_model
         from harness.nas.supernet import Elastic, extracted
 
         found = json.loads((work.parent() / "records.json").read_text())["candidates"]

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field, field_validator
 
+from harness import progress
+from harness.data import tasks as data
+from harness.evaluation.fronts import front
+from harness.nas.fitness import load_items, stages
+from harness.nas.records import Records
 from harness.nas.searchers.catalogue import searcher
 from harness.nas.settings import SearchSettings
 from harness.nas.space import CostKind, Space
 from harness.nas.spaces import axes
-from harness.nas.tally import TAUGHT, TEXT
+from harness.nas.tally import TAUGHT, TEXT, mean, merged
 from harness.spec import CalibrationSpec, Cost, Step, TaskSpec, Work
 
 if TYPE_CHECKING:
@@ -56,7 +62,6 @@ class Search(SearchSettings, Step):
 
     def run(self, work: Work) -> None:
         from harness.nas.oracle import Oracle, drive
-        from harness.nas.records import Records
         from harness.nas.supernet import Elastic
 
         chosen = searcher(self.searcher, self.options)
@@ -90,9 +95,6 @@ class Search(SearchSettings, Step):
 
     def _check(self, oracle: Oracle, held_out: list[Chunk], records: list[dict[str, Any]]) -> None:
         """Score the front and an even sample of the others on items and text that the search did not see."""
-        from harness import progress
-        from harness.evaluation.fronts import front
-        from harness.nas.tally import mean
 
         known, values = oracle.objectives()
         if not known:
@@ -111,7 +113,6 @@ class Search(SearchSettings, Step):
 
 
 def _plain(candidate: Candidate, oracle: Oracle) -> dict[str, Any]:
-    from harness.nas.tally import mean, merged
 
     tallies = oracle.records.get(candidate.architecture).tallies
     total = merged([tallies[index] for index in range(candidate.stage + 1)])
@@ -147,11 +148,8 @@ def load(work: Work, name: str) -> tuple[Any, Any, Space]:
 
 def prepare(work: Work, step: Search) -> tuple[Any, Space, list[Chunk], list[Chunk]]:
     """Return the super-network, its space, the search set in chunks, and held-out items and text, as far as there are any."""
-    from dataclasses import replace
 
-    from harness.data import tasks as data
     from harness.data.calibration import draw
-    from harness.nas.fitness import load_items, stages
     from harness.nas.text import chunks
 
     model, tokenizer, whole = load(work, step.space)

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from harness.compress import store_model
+from harness.nas.axes import Hidden
 from harness.nas.settings import TrainingSettings
+from harness.nas.space import Space
+from harness.nas.spaces import axes
 from harness.nas.strategies import PASSES, teacher_passes, trained_passes
 from harness.recovery.kinds import LINEARS
 from harness.spec import CalibrationSpec, Cost, DataSource, Step, Work
@@ -89,13 +93,9 @@ class Supernet(TrainingSettings, Step):
     def run(self, work: Work) -> None:
         import torch
 
-        from harness.compress import store_model
         from harness.data.calibration import draw, training_rows
         from harness.models import checkpoint
-        from harness.nas.axes import Hidden
         from harness.nas.ranking import sort_parts
-        from harness.nas.space import Space
-        from harness.nas.spaces import axes
         from harness.nas.supernet import body
         from harness.pruning.importance import measure
 

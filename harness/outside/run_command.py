@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.compress import check_family, store_model
 from harness.outside import leash as leashing
 from harness.outside.commands import Command
+from harness.pruning.budget import check_reached
 from harness.spec import CalibrationSpec, Cost, Step, Work
 
 if TYPE_CHECKING:
@@ -40,7 +42,6 @@ class RunCommand(Step):
         return self.budget or 1.0
 
     def run(self, work: Work) -> None:
-        from harness.compress import check_family, store_model
         from harness.models import checkpoint
         from harness.models.imported import check_vocabulary
 
@@ -70,7 +71,6 @@ class RunCommand(Step):
     def check_size(self, model: PreTrainedModel, source: Path) -> None:
         """Raise ValueError where a structured result misses its budget, or another's number of parameters changed."""
         from harness.models.anatomy import parameter_count
-        from harness.pruning.budget import check_reached
 
         before, after = parameters_of(source), parameter_count(model)
         if not self.command.structured and after != before:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.compress import store_model
+from harness.outside.sparse_recipes import check
 from harness.spec import CHECKPOINT, CalibrationSpec, Cost, Step, Work
 
 if TYPE_CHECKING:
@@ -37,12 +39,10 @@ class RunRecipe(Step):
     def run(self, work: Work) -> None:
         import torch
 
-        from harness.compress import store_model
         from harness.data.calibration import draw
         from harness.models import checkpoint
         from harness.models.anatomy import parameter_count
         from harness.models.size import nonzero_count
-        from harness.outside.sparse_recipes import check
 
         check(self.recipe)
         source = work.checkpoint()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from harness.compress import store_model
 from harness.recovery.settings import TuningSettings
 from harness.spec import Cost, DataSource, Step, Work
 
@@ -52,7 +53,6 @@ class Recover(TuningSettings, Step):
         return 1.0
 
     def run(self, work: Work) -> None:
-        from harness.compress import store_model
         from harness.data.calibration import training_rows
         from harness.models import checkpoint
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from harness import progress
+from harness.compress import store_model
 from harness.spec import CalibrationSpec, Cost, Step, Work
 
 if TYPE_CHECKING:
@@ -45,7 +47,6 @@ class Refit(Step):
         return 1.0
 
     def run(self, work: Work) -> None:
-        from harness.compress import store_model
         from harness.data.calibration import draw
         from harness.models import checkpoint
         from harness.models.anatomy import layers
@@ -71,7 +72,6 @@ def refitted(
     """
     import torch
 
-    from harness import progress
     from harness.models.anatomy import layers, linears
     from harness.pruning.walk import first_inputs
     from harness.recovery.matching import match_layers

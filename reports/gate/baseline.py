@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.storage.sealed import write_json, write_sealed
 from harness.storage.store import RECORD, Store
+from harness.words.nearest import nearest
 
 MARK = "baseline.json"  # what tells a baseline from a store that somebody needs
 WRITTEN = (MARK, "steps", "runs")  # all that a baseline holds; anything else in its folder is somebody's
@@ -15,7 +16,6 @@ WRITTEN = (MARK, "steps", "runs")  # all that a baseline holds; anything else in
 
 def opened(folder: Path, name: str = "") -> tuple[dict[str, Any], Store]:
     """Return the run that the folder holds (its newest, or the one called `name`) and its store; ValueError for none."""
-    from harness.words.nearest import nearest
 
     store = Store(folder)
     if damaged := store.damaged_runs():
