@@ -13,9 +13,10 @@ from harness.command.fields import words_of
 from harness.command.kind_page import method_words
 from harness.command.reference import pages
 from harness.command.run_words import run_words
-from harness.measures.table import measures
+from harness.measures.table import measures, table
 from harness.nas.searchers.catalogue import searchers
 from harness.nas.spaces import SPACES
+from harness.quantities import MEANINGS, METRICS
 
 FOLDER = Path(__file__).resolve().parents[3] / "docs" / "reference"
 
@@ -36,6 +37,11 @@ def described():
     yield from ((name, word) for name, kind in registry.methods().items() for word in method_words(kind))
     for kinds in (registry.quantizers(), searchers()):
         yield from ((name, word) for name, kind in kinds.items() for word in words_of(kind.model_fields))
+
+
+def test_every_number_says_what_was_measured():
+    assert [each.key for each in table().values() if not each.meaning] == []
+    assert list(MEANINGS) == list(METRICS)
 
 
 def test_everything_that_a_user_may_write_says_what_it_means():
