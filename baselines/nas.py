@@ -38,7 +38,7 @@ class NAS(TrainingSettings, SearchSettings, Method):
     )
     search_items: int = Field(32, gt=0, description="items of each search task")
     search_tokens: int = Field(
-        4096, ge=512, description="tokens of training text for kl and perplexity; as many are held out"
+        4096, ge=512, description="tokens of instruction text for kl and perplexity; as many are held out"
     )
     cost: CostKind = Field(
         "parameters", description="what is traded for the objective; bytes are those of int8, latency is measured"

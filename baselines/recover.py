@@ -30,13 +30,14 @@ class Recover(TuningSettings, Method):
     """Fine-tune what the recipe has made so far, for `tokens` tokens; alone in a recipe it fine-tunes the dense model.
 
     `distill` is the weight of KL to the dense model, the rest is cross-entropy on responses. A preset gives the fields that
-    are not written the values of its paper.
+    neither the user nor the profile sets the values of its paper.
     """
 
     NAME = "recover"
     NEEDS: ClassVar[frozenset[str]] = frozenset({"training"})
     preset: Literal["none", "llm_pruner"] = Field(
-        "none", description="a paper's values for the fields that are not written: llm_pruner is arXiv 2305.11627's"
+        "none",
+        description="a paper's values for the fields that neither you nor the profile sets: llm_pruner is arXiv 2305.11627's",
     )
 
     @model_validator(mode="before")

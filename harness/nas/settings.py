@@ -54,7 +54,8 @@ class SearchSettings(SpaceSettings):
     )
     evaluations: int = Field(120, gt=0, description="passes of one candidate over the whole search set")
     objective: Objective = Field(
-        "kl", description="what is minimised: an error of the search items, or kl or perplexity on training text"
+        "kl",
+        description="what is minimised: an error of the search items, or kl (to the dense model) or perplexity on instruction text",
     )
     staged: bool = Field(
         False, description="score all candidates on a part of the search set, the better half on all of it"
