@@ -6,7 +6,7 @@ IDENTITY = {
     "budget": "share of the parameters that was asked for; empty where none was",
     "quantizer": "quantizer on top; `none` for none",
     "recipe": "how the variant is written in full, with its fields",
-    "checkpoint": "folder of the model",
+    "checkpoint": "folder of the model; empty where its weights were let go",
     "simulated": "zeros are stored densely: size, memory and speed are no savings",
     "emulated": "quantized values compute in floating point: memory and speed are no savings",
     "status": "ok, failed, skipped or damaged",
