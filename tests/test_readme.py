@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 import torch
 
 from harness import config, registry
+from harness.command.catalogue import find
+from harness.command.paper import FORMATS
+from harness.command.run_words import run_words
 from harness.data.calibration import Calibration
 from harness.models.anatomy import parameter_count
 from harness.models.random_llama import build
+from harness.verbs.report import Report
+from reports.written.folder import formats
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -46,14 +52,45 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("command", commands())
 def test_a_command_of_the_docs_is_one_that_the_harness_takes(command, tmp_path, monkeypatch):
-    import shlex
-
     monkeypatch.chdir(tmp_path)
     (tmp_path / "FOLDER").mkdir()
     words = [word for word in shlex.split(command) if not word.startswith(("model=FOLDER", "model=file", "paper="))]
     own = ("external:", "./", "ci.yaml", "my-")
     words = [word for word in words if not any(name in word for name in own)]
     assert config.compose(words).methods
+
+
+def spoken() -> list[str]:
+    """Return every command of README and docs, in blocks and in running text, but those of the pages that are made."""
+    pages = [page for page in PAGES if "reference" not in page.parts]
+    texts = [page.read_text(encoding="utf-8") for page in pages]
+    blocks = [
+        line for text in texts for block in re.findall(r"```bash\n(.*?)```", text, re.S) for line in block.splitlines()
+    ]
+    inline = [code for text in texts for code in re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.S))]
+    parts = [part.strip() for line in (*blocks, *inline) for part in re.split(r"&&|;", line.split("  #")[0])]
+    return sorted({part for part in parts if re.match(r"harness [a-z]", part)})
+
+
+@pytest.mark.parametrize("command", spoken())
+def test_a_verb_of_the_docs_takes_the_words_that_are_written_behind_it(command):
+    words = shlex.split(command)[1:]
+    if words[0] == "help":
+        return
+    kind, rest = find(words)
+    if not rest or rest == ["..."]:
+        return
+    verb = kind.parse(rest)
+    if isinstance(verb, Report):
+        assert verb.format in (FORMATS if verb.paper else [*formats(), "table"])
+    known = [word.name for word in run_words()]
+    keys = [word.partition("=")[0] for word in verb.run_words if word != "$C"]  # the words that a line before holds
+    assert [key for key in keys if key not in known and not key.startswith("settings.")] == []
+
+
+def test_every_format_of_a_report_is_named_in_its_help():
+    told = Report.model_fields["format"].description or ""
+    assert [name for name in (*formats(), *FORMATS) if name not in told] == []
 
 
 def test_the_readme_is_a_front_page():
@@ -69,8 +106,17 @@ def test_every_method_has_its_place_in_the_overview():
 def test_every_link_of_a_page_leads_somewhere(page):
     text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.S)
     links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
-    lost = [link for link in links if not (page.parent / link.partition("#")[0]).exists()]
-    assert lost == []
+    assert [link for link in links if not leads_somewhere(page, link)] == []
+
+
+def leads_somewhere(page: Path, link: str) -> bool:
+    """Tell whether the file of a link is there, and in it the heading that the link names."""
+    name, _, anchor = link.partition("#")
+    target = (page.parent / name) if name else page
+    if not target.exists() or not anchor:
+        return target.exists()
+    headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.M)
+    return anchor in {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
 def test_every_page_is_in_the_table_of_contents():

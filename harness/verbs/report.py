@@ -30,7 +30,7 @@ class Report(Verb):
     run: str = Field("", description=RUN_MEANS)
     format: str = Field(
         "table",
-        description="html, markdown, csv, json, plot; table: print it, write all. With paper=: table, markdown, latex, json",
+        description="csv, html, json, markdown, parquet, plot; table: print it, write all. With paper=: table, markdown, latex, json",
     )
     paper: str = Field("", description="a published table, or a YAML file of your own")
 

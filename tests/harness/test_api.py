@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from runs import QUICK
 
-from harness import api
+from harness import api, config
 from harness.cli import main
 
 WORDS = (*QUICK, "methods=[middle]", "budgets=[0.8]", "quantizers=[none]", "measure.speed=false")
@@ -70,3 +73,17 @@ def test_opening_and_reading_loads_no_torch(made):
         "assert not {'torch', 'transformers', 'lm_eval'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_the_code_of_the_page_does_what_it_says(made, tmp_path, monkeypatch):
+    page = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "python.md"
+    opening, making = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "harness-store").symlink_to(made.store.root)
+    told: dict[str, Any] = {}
+    exec(opening, told)
+    assert (told["table"].num_rows, len(told["frame"]), told["items"].num_rows) == (2, 2, 2)
+    asked: list[str] = []
+    monkeypatch.setattr(api, "execute", lambda *words, store: asked.extend(words))
+    exec(making, {})
+    assert config.compose(asked).methods == ("nas", "shortgpt")
