@@ -54,6 +54,7 @@ class Quantity:
     through: str = ""  # of several filters of lm-eval the one whose answers it judges
     column: Column | None = None
     button: Button | None = None  # of the page, that chooses it as an axis
+    meaning: str = ""  # what was measured, for the reference page
 
     @property
     def arrow(self) -> str:
@@ -80,8 +81,8 @@ class Quantity:
         return f"← {self.axis}" if self.better == "lower" else f"{self.axis} →"
 
 
-def _cost(key: str, label: str, unit: str = "", form: Form = "count", scale: float = 1.0) -> Quantity:
-    return Quantity(key, label, unit, "lower", form, scale, column=Column(table="cost"))
+def _cost(key: str, label: str, meaning: str, unit: str = "", form: Form = "count", scale: float = 1.0) -> Quantity:
+    return Quantity(key, label, unit, "lower", form, scale, column=Column(table="cost"), meaning=meaning)
 
 
 AVERAGE = Quantity(
@@ -89,20 +90,24 @@ AVERAGE = Quantity(
     gate="points",
     kind="share",
     column=Column(80, 11, "interval", 10),
+    meaning="mean over tasks of their headline metrics, of those that are shares of which more is better",
 )
 DIFFERENCE = Quantity(
     *("difference", "Δ dense", "points", "higher", "points", 100.0),
     kind="share",
     column=Column(90, 9.5, "bounds", 9),
+    meaning="average minus that of dense, paired over the same items",
 )
 COSTS = (  # what making a variant took
-    _cost("seconds", "wall time", form="duration"),
-    _cost("cpu_seconds", "CPU time", form="duration"),
-    _cost("calibration_tokens", "calibration", "tokens"),
-    _cost("training_tokens", "training", "tokens"),
-    _cost("teacher_tokens", "teacher", "tokens"),
-    _cost("search_evaluations", "search", "evaluations"),
-    _cost("compression_peak_memory_bytes", "peak memory", "MB", "megabytes", 1e-6),
+    _cost("seconds", "wall time", "seconds of all steps that made the variant", form="duration"),
+    _cost("cpu_seconds", "CPU time", "CPU seconds of these steps, over all cores", form="duration"),
+    _cost("calibration_tokens", "calibration", "tokens of calibration text that these steps were given", "tokens"),
+    _cost("training_tokens", "training", "tokens that they trained on, with a backward pass", "tokens"),
+    _cost("teacher_tokens", "teacher", "tokens that passed through a teacher alone", "tokens"),
+    _cost("search_evaluations", "search", "passes of candidates over the whole search set", "evaluations"),
+    _cost(
+        "compression_peak_memory_bytes", "peak memory", "the most that one of these steps took", "MB", "megabytes", 1e-6
+    ),
 )
 
 
@@ -126,6 +131,19 @@ METRICS = {
     **{name: share(name) for name in ("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match", "likelihood")},
     **{name: loss(name) for name in ("perplexity", "word_perplexity", "byte_perplexity", "token_perplexity")},
     "bits_per_byte": loss("bits_per_byte", kind="bits"),
+}
+MEANINGS = {  # of METRICS, for the reference page
+    "acc": "items whose right choice has the highest log-likelihood; of one given answer, those that greedy decoding says",
+    "acc_norm": "the same, log-likelihoods divided by the choices' lengths in characters",
+    "acc_bytes": "the same, divided by their lengths in bytes",
+    "acc_mutual_info": "the same, less the log-likelihood that a choice has without the question",
+    "exact_match": "items whose generated answer is the reference",
+    "likelihood": "as the task's definition in lm-eval computes it",
+    "perplexity": "exp of the mean negative log-likelihood of an answer",
+    "word_perplexity": "exp of the negative log-likelihood a word of running text",
+    "byte_perplexity": "exp of the negative log-likelihood a byte of running text",
+    "token_perplexity": "exp of the negative log-likelihood a token, over windows of running text as pruning papers cut it",
+    "bits_per_byte": "negative log-likelihood in bits a byte of running text",
 }
 LOSSES: dict[str, Kind] = {"perplexity": "perplexity", "weighted_perplexity": "perplexity", "bits_per_byte": "bits"}
 

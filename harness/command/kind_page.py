@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 
-from harness import registry
+from harness import config, registry
 from harness.command.fields import Word, words_of
+from harness.command.fields import written as as_written
 from harness.command.help import entries
 from harness.spec import Method, Quantizer
 from harness.words.nearest import nearest
@@ -36,8 +37,16 @@ def quantizer_page(kind: type[Quantizer]) -> str:
 
 
 def method_words(kind: type[Method]) -> list[Word]:
-    """Return the fields that a user may write."""
-    return words_of(registry.fields(kind))
+    """Return the fields that a user may write, each with what profiles set it to where that is not its default alone."""
+    return [_under_profiles(word, kind.NAME) for word in words_of(registry.fields(kind))]
+
+
+def _under_profiles(word: Word, method: str) -> Word:
+    settings = {profile: config.defaults(profile)["settings"].get(method, {}) for profile in config.PROFILES}
+    chosen = [
+        f"{profile} {as_written(fields[word.name])}" for profile, fields in settings.items() if word.name in fields
+    ]
+    return word._replace(meaning=f"{word.meaning} (profiles: {', '.join(chosen)})") if chosen else word
 
 
 def written(kind: type[Method]) -> str:

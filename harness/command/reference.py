@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from harness import registry
@@ -19,7 +20,8 @@ from harness.families.catalogue import families
 from harness.measures.table import table
 from harness.nas.searchers.catalogue import searchers
 from harness.outside.commands import Command
-from harness.quantities import METRICS, Quantity
+from harness.quantities import MEANINGS, METRICS, Quantity
+from reports.run import row_keys
 
 MADE = "<!-- made by python -m harness.command.reference docs/reference; a test says that it is current -->"
 
@@ -87,12 +89,19 @@ def searcher_pages() -> str:
 
 def column_page() -> str:
     """Return every quantity that a row may hold, as tables, plots and gate read it."""
-    measured, metrics = _quantities(table().values()), _quantities(METRICS.values())
     intro = (
-        "The keys of a row in `report.csv` and `report.json`. Speeds at other batch sizes are `prefill_ratio_bN` and `decode_ratio_bN`; "
-        "bounds of an interval end in `_low` and `_high`.\nA task's score is `TASK.METRIC`, its standard error `TASK.stderr`."
+        "The keys of a row in `report.csv`, `report.json`, `report.parquet` and `Run.table()`.\n"
+        "Numbers are stored in plain units (bytes, seconds, shares of 1); tables show them in the unit that is given here."
     )
-    return "\n\n".join(["# Columns", intro, measured, "## Metrics of tasks", metrics])
+    bounds = (
+        "Bounds of a 95 % interval end in `_low` and `_high`. Speeds at another batch size N are\n"
+        "`prefill_ratio_bN` and `decode_ratio_bN`."
+    )
+    parts = ["# Columns", intro, "## Which variant", _keys(row_keys.IDENTITY)]
+    parts += ["## Measured", bounds, _quantities(table().values())]
+    parts += ["## Scores", _keys(row_keys.TASKS), "METRIC is one of these, or one that a task's definition brings:"]
+    metrics = [replace(each, meaning=MEANINGS[name]) for name, each in METRICS.items()]
+    return "\n\n".join([*parts, _quantities(metrics), "## Beside the numbers", _keys(row_keys.BESIDE)])
 
 
 def suite_page() -> str:
@@ -138,10 +147,15 @@ def _quantities(found: Iterable[Quantity]) -> str:
             each.better or "nobody said",
             each.gate or "–",
             "yes" if each.fronts else "–",
+            each.meaning,
         )
         for each in found
     ]
-    return _table(("key", "label", "unit", "better", "gate judges", "on fronts"), rows)
+    return _table(("key", "label", "unit", "better", "gate judges", "on fronts", "meaning"), rows)
+
+
+def _keys(meanings: Mapping[str, str]) -> str:
+    return _table(("key", "meaning"), [(f"`{key}`", meaning) for key, meaning in meanings.items()])
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

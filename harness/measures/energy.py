@@ -28,6 +28,7 @@ def joules_a_token(phase: str, place: float) -> Quantity:
         gate="relative",
         column=Column(place, 4, "interval", 0.4),
         button=Button(place + 10),
+        meaning=f"energy of a token in {phase} at batch 1, of all that the counters see, idle power included",
     )
 
 

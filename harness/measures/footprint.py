@@ -29,11 +29,13 @@ class Footprint(Measure):
             gate="exact",
             column=Column(10, 5, "of dense", 4),
             button=Button(40, "parameters"),
+            meaning="parameters, embeddings and head among them, tied ones counted once",
         ),
         Quantity(
             *("nonzero_parameters", "non-zero", "of dense", "lower", "count", 1e-6),
             gate="exact",
             column=Column(20, 2.6, "of dense", 2.4),
+            meaning="parameters that are not zero",
         ),
         Quantity(
             *("bytes_on_disk", "disk", "MB", "lower", "megabytes", 1e-6, "size on disk, MB"),
@@ -41,6 +43,7 @@ class Footprint(Measure):
             gate="exact",
             column=Column(30, 8),
             button=Button(30, "size"),
+            meaning="bytes of the weight files",
         ),
         Quantity(
             *("peak_memory_bytes", "memory", "MB", "lower", "megabytes", 1e-6, "peak memory, MB"),
@@ -48,9 +51,13 @@ class Footprint(Measure):
             gate="relative",
             column=Column(60, 4.5),
             button=Button(50, "peak memory"),
+            meaning="peak resident set of a fresh process that loads and generates, Python and libraries included",
         ),
         Quantity(
-            "flops_per_token", "compute", "FLOP/token", "lower", gate="exact", form="count", column=Column(70, 0.8)
+            *("flops_per_token", "compute", "FLOP/token", "lower", "count"),
+            gate="exact",
+            column=Column(70, 0.8),
+            meaning="floating-point operations of the weights' products for a token of a prompt, attention left out",
         ),
     )
     fingerprint: str  # memory depends on the machine and its libraries

@@ -39,6 +39,7 @@ def ratio(phase: str, batch: int | None = None, column: Column | None = None) ->
         gate="relative",
         column=column or Column(55, 0.5, "interval", 0.05),
         button=None if batch else PLACES[phase],
+        meaning=f"tokens a second in {phase} at batch {batch or 1}, as a ratio to dense",
     )
 
 

@@ -16,7 +16,8 @@ class SpaceSettings(Spec):
     """Which sub-networks there are."""
 
     space: str = Field(
-        "fine", description="search space by its name in harness/nas/spaces.py: which widths and depths there are"
+        "fine",
+        description="search space, which widths and depths there are: fine, joint, large, layer, llama_nas, medium, small",
     )
     lowest: float = Field(
         0.6, ge=0, lt=1, description="smallest size that is trained and searched, as a share of the dense parameters"
@@ -47,8 +48,10 @@ class TrainingSettings(SpaceSettings):
 class SearchSettings(SpaceSettings):
     """How the super-network is searched."""
 
-    searcher: str = Field("evolution", description="searcher by its name: evolution, linas, nsga2, random, ...")
-    options: dict[str, Any] = Field(default_factory=dict, description="the searcher's own fields")
+    searcher: str = Field("evolution", description="evolution, linas, morea, nsga2, puzzle, random or stratified")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="the searcher's own fields, as the reference of searchers has them"
+    )
     evaluations: int = Field(120, gt=0, description="passes of one candidate over the whole search set")
     objective: Objective = Field(
         "kl", description="what is minimised: an error of the search items, or kl or perplexity on training text"

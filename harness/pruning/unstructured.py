@@ -34,7 +34,7 @@ class Unstructured(Method):
         None, description="share of the decoder layers' weights that are zero, in the place of budget"
     )
     pattern: Annotated[str, Field(pattern=r"^\d+:\d+$")] | None = Field(
-        None, description="zeros of each group of weights in a row, as 2:4, in the place of budget"
+        None, description="n:m, n weights of every m in a row stay: 2:4 is two of four; in the place of budget"
     )
 
     @model_validator(mode="after")

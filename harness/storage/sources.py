@@ -1,7 +1,8 @@
 """Digests of Python source: what of a method's own code enters its key, and of which code a stored result is.
 
-A module's `meaning` is a hash of its syntax tree without docstrings and without the places of what it imports from us: comments, layout,
-prose, and a file of ours that moves to another room change nothing. A module's `raw` hash is of its bytes: equal bytes need no parsing.
+A module's `meaning` is a hash of its syntax tree without docstrings, what fields are said to mean, and the places of what it imports from
+us: comments, layout, prose, and a file of ours that moves to another room change nothing. A module's `raw` hash is of its bytes: equal
+bytes need no parsing.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def _meaning_at(path: Path, changed: int) -> str:
 
 
 def meaning(source: bytes) -> str:
-    """Return the hash of Python source without docstrings, comments and layout; of its bytes where it does not parse."""
+    """Return the hash of what Python source says, without docstrings, comments, layout; of its bytes where it does not parse."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
@@ -97,6 +98,8 @@ def meaning(source: bytes) -> str:
             del body[0]
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in OURS:
             node.module = OURS[0]  # which of our files holds what is imported decides nothing: it may move
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Field":
+            node.keywords = [word for word in node.keywords if word.arg != "description"]  # prose, as a docstring is
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:SHORT]
 
 

@@ -14,6 +14,8 @@ from runs import QUICK
 
 from harness import api, config
 from harness.cli import main
+from harness.measures.table import table
+from reports.run import row_keys
 
 WORDS = (*QUICK, "methods=[middle]", "budgets=[0.8]", "quantizers=[none]", "measure.speed=false")
 
@@ -39,6 +41,21 @@ def test_the_table_has_the_columns_and_numbers_of_the_csv(made, tmp_path):
         written = list(csv.DictReader(stream))
     assert table.column_names == list(written[0])
     assert [float(row["average"]) for row in written] == pytest.approx(table["average"].to_pylist())
+
+
+def test_every_column_is_in_the_reference(made):
+    """As it stands there, or a quantity's bound, or of a task or a batch size."""
+    meant = {*row_keys.IDENTITY, *row_keys.BESIDE, *row_keys.TASKS, *table()}
+    names = made.record["metrics"]
+
+    def written(key: str) -> str:
+        task, _, score = key.rpartition(".")
+        if task in names:
+            other = re.sub(r"^(?!stderr$|n$).*?(_stderr)?$", r"METRIC\1", score)
+            return f"TASK.{other}"
+        return re.sub(r"_b\d+\.", "_bN.", re.sub("_(low|high)$", "", key))
+
+    assert [key for key in made.table().column_names if written(key) not in meant] == []
 
 
 def test_items_are_those_of_the_task_that_was_asked_for(made):

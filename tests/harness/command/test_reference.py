@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from harness import registry
+from harness import config, registry
 from harness.cli import main
 from harness.command.catalogue import verbs
 from harness.command.fields import words_of
 from harness.command.kind_page import method_words
 from harness.command.reference import pages
 from harness.command.run_words import run_words
-from harness.measures.table import measures
+from harness.measures.table import measures, table
 from harness.nas.searchers.catalogue import searchers
+from harness.nas.spaces import SPACES
+from harness.quantities import MEANINGS, METRICS
 
 FOLDER = Path(__file__).resolve().parents[3] / "docs" / "reference"
 
@@ -37,6 +39,11 @@ def described():
         yield from ((name, word) for name, kind in kinds.items() for word in words_of(kind.model_fields))
 
 
+def test_every_number_says_what_was_measured():
+    assert [each.key for each in table().values() if not each.meaning] == []
+    assert list(MEANINGS) == list(METRICS)
+
+
 def test_everything_that_a_user_may_write_says_what_it_means():
     assert [f"{name} {word.name}" for name, word in described() if not word.meaning] == []
 
@@ -49,6 +56,23 @@ def test_a_method_or_quantizer_says_what_it_is_and_what_its_fields_mean(name, ca
     assert (kind.__doc__ or "").strip().splitlines()[0] in said
     words = method_words(kind) if name in registry.methods() else words_of(kind.model_fields)
     assert all(f"  {word.name}=" in said for word in words)
+
+
+def test_a_field_that_profiles_set_says_what_to(capsys):
+    """Otherwise the default of the class would be taken for what a run does."""
+    for word in method_words(registry.methods()["nas"]):
+        set_to = [config.defaults(profile)["settings"]["nas"].get(word.name) for profile in config.PROFILES]
+        told = [
+            f"{profile} {value}" for profile, value in zip(config.PROFILES, set_to, strict=True) if value is not None
+        ]
+        assert (f"(profiles: {', '.join(told)})" in word.meaning) == bool(told)
+    assert "(profiles: quick 6144, standard 122880, paper 16000000)" in " ".join(pages()["methods.md"].split())
+
+
+def test_what_a_field_may_name_is_named_in_its_meaning():
+    meanings = {word.name: word.meaning for word in method_words(registry.methods()["nas"])}
+    assert [name for name in SPACES if name not in meanings["space"]] == []
+    assert [name for name, kind in searchers().items() if name not in meanings["searcher"]] == []
 
 
 def test_a_name_that_is_neither_is_told_the_nearest(capsys):

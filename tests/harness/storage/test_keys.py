@@ -77,6 +77,14 @@ def test_comments_layout_and_prose_change_no_key(module):
     assert key(module(prose)) == before
 
 
+def test_what_a_field_is_said_to_mean_changes_no_key_and_its_bounds_do(module):
+    text = METHOD.replace("from harness", "from pydantic import Field\nfrom harness")
+    text = text.replace("= 0.5", '= Field(0.5, ge=0, description="how much")')
+    before = key(module(text))
+    assert key(module(text.replace("how much", "how much of it"))) == before
+    assert key(module(text.replace("ge=0", "ge=0.1"))) != before
+
+
 def test_a_moved_method_keeps_its_key(module):
     assert key(module(METHOD)) == key(module(METHOD, name="other"))
 
