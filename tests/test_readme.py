@@ -13,6 +13,7 @@ from harness import config, registry
 from harness.command.catalogue import find
 from harness.command.paper import FORMATS
 from harness.command.run_words import run_words
+from harness.data import catalogue, suites
 from harness.data.calibration import Calibration
 from harness.models.anatomy import parameter_count
 from harness.models.random_llama import build
@@ -40,6 +41,14 @@ def test_the_method_of_the_docs_is_found_and_meets_its_budget(tmp_path, monkeypa
         assert abs(parameter_count(smaller) - 0.8 * dense) <= 0.005 * dense
     finally:
         registry.methods.cache_clear()
+
+
+def test_the_suite_of_the_docs_is_read(tmp_path):
+    page = (DOCS / "how-to" / "own-suite.md").read_text(encoding="utf-8")
+    (tmp_path / "my-suite.yaml").write_text(re.search(r"```yaml\n(.*?)```", page, re.S).group(1))
+    suite = suites.read(str(tmp_path / "my-suite.yaml"))
+    assert {catalogue.layout(task.task) is not None for task in suite.tasks} == {True}
+    assert suite.calibration in catalogue.TEXT
 
 
 def commands() -> list[str]:

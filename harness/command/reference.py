@@ -114,11 +114,15 @@ def suite_page() -> str:
                 f"`{task.task}`",
                 task.metric or "the definition's first",
                 "the definition's" if task.shots is None else str(task.shots),
+                f"{task.window or 2048} tokens" if task.metric == "token_perplexity" else "–",
+                "left out without data" if task.optional else "yes",
             )
             for task in suite.tasks
         ]
         texts = f"Calibration text: {suite.calibration}. Training data: {suite.training}."
-        parts += [f"## {name}", texts, _table(("task", "metric", "shots"), rows)]
+        searched = f" Searches score training items of {', '.join(suite.search)}." if suite.search else ""
+        head = ("task", "metric", "shots", "windows", "needed")
+        parts += [f"## {name}", suites.origins(name), texts + searched, _table(head, rows)]
     return "\n\n".join(parts)
 
 

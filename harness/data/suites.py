@@ -6,10 +6,11 @@ from collections import Counter
 from dataclasses import replace
 from functools import cache, partial
 from importlib import resources
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from harness import quantities
 from harness.data import catalogue, origin, own_text, targets
@@ -37,6 +38,15 @@ class SuiteTask(BaseModel):
     window: Annotated[int, Field(gt=1)] | None = None  # tokens, of tasks that are windows of running text; None: 2048
     filter: str | None = None  # of several filters of the definition the one whose answers count; None: the first
     share: bool | None = None  # the metric's items lie in [0, 1]; None: as lm-eval's own metrics do
+
+    @field_validator("task")
+    @classmethod
+    def _no_text_that_methods_learn_from(cls, value: str) -> str:
+        if value in catalogue.TEXT:
+            held_out = f"{value}_token"
+            instead = f"; the text that is held out is the task {held_out}" if held_out in catalogue.TASKS else ""
+            raise ValueError(f"{value} is a text that methods learn from, and is not reported{instead}")
+        return value
 
 
 class Suite(BaseModel):
@@ -67,6 +77,12 @@ class Suite(BaseModel):
 def known() -> list[str]:
     """Return the names of the shipped suites."""
     return yaml_text.names(_shipped())
+
+
+def origins(name: str) -> str:
+    """Return what a shipped suite's file says ahead of its keys: whose tasks these are."""
+    lines = (_shipped() / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    return " ".join(line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# "), lines))
 
 
 def read(name: str) -> Suite:

@@ -72,10 +72,11 @@ def test_a_users_suite_is_read_from_its_path(tmp_path):
         ({"name": "x", "tasks": [{"task": "piqa"}], "serch": []}, "serch", "search"),
         ({"name": "x", "tasks": []}, "tasks", "at least 1"),
         ({"tasks": [{"task": "piqa"}]}, "name", "required"),
+        ({"name": "x", "tasks": [{"task": "wikitext2"}]}, "tasks.0.task", "held out is the task wikitext2_token"),
         ("", "", ""),
         ("name: [", "", ""),
     ],
-    ids=["metric", "twice", "shots", "key", "no tasks", "no name", "empty", "no YAML"],
+    ids=["metric", "twice", "shots", "key", "no tasks", "no name", "learnt from", "empty", "no YAML"],
 )
 def test_what_is_wrong_in_a_suite_file_is_one_line_that_names_file_and_field(tmp_path, content, where, what):
     path = suite_file(tmp_path, content)
