@@ -99,7 +99,9 @@ def build(run: RunConfig) -> Plan:
         errors.append(str(error))
     for use, name in _texts(run, suite).items():
         try:
-            texts[use] = suites.text_source(name, run.data_dir, None if name == run.calibration.text else suite.beside)
+            find = suites.training_source if use == "training" else suites.text_source
+            own = use == "calibration" and name == run.calibration.text
+            texts[use] = find(name, run.data_dir, None if own else suite.beside)
         except ValueError as error:
             errors.append(str(error))
     errors += _not_measurable(run)

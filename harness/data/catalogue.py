@@ -67,6 +67,7 @@ TEXT = {
     "wikitext2": "wikitext2_paragraphs/train.jsonl.gz",
     "demo_instructions": "demo/instructions.jsonl",
 }
+RUNNING = ("wikitext2",)  # of these texts those without instructions
 DEMO_FORMATS = ("boolq", "piqa", "hellaswag", "winogrande", "arc_easy", "arc_challenge", "openbookqa")
 
 

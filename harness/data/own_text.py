@@ -24,7 +24,8 @@ def source(name: str, beside: Path | None = None) -> DataSource:
     if not path.is_file():
         raise ValueError(f"text {name}: no such file")
     count = len(rows(path))
-    return DataSource(name=NAME, folder=str(path.resolve()), content=sha256_file(path), rows=count)
+    read_as = "paragraphs" if path.name.endswith(PROSE) else "lines"  # the same bytes are another text as the other
+    return DataSource(name=NAME, folder=str(path.resolve()), content=f"{read_as} {sha256_file(path)}", rows=count)
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -40,7 +41,16 @@ def rows(path: Path) -> list[dict[str, Any]]:
             isinstance(row, dict) and (isinstance(row.get("text"), str) or {"instruction", "output"} <= row.keys())
         ):
             raise ValueError(f"text {path}: line {number} has neither text, nor instruction and output")
+        if instructs([row]) != instructs(found):
+            raise ValueError(
+                f"text {path}: line {number} is not of the kind of line 1; all have text, or all have instruction and output"
+            )
     return found
+
+
+def instructs(found: list[dict[str, Any]]) -> bool:
+    """Tell whether rows are instructions with their outputs, which a model may be trained on, by the first of them."""
+    return {"instruction", "output"} <= found[0].keys()
 
 
 def _paragraphs(path: Path) -> list[dict[str, Any]]:

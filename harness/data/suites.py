@@ -253,6 +253,19 @@ def _metric(task: SuiteTask, metrics: dict[str, str]) -> str:
     return metric
 
 
+def training_source(name: str, data_dir: Path | None, beside: Path | None = None) -> DataSource:
+    """Return training data by name, or a file of the user's; ValueError where it is running text, which answers nothing."""
+    found = text_source(name, data_dir, beside)
+    own = found.name == own_text.NAME
+    running = not own_text.instructs(own_text.rows(Path(found.folder or ""))) if own else name in catalogue.RUNNING
+    if running:
+        known = ", ".join(each for each in catalogue.TEXT if each not in catalogue.RUNNING)
+        raise ValueError(
+            f"training: {name} has no instructions to train on; name {known}, or JSON lines with instruction and output"
+        )
+    return found
+
+
 def text_source(name: str, data_dir: Path | None, beside: Path | None = None) -> DataSource:
     """Return calibration or training text by name, or a file of the user's; `beside` is the folder of the suite that names it."""
     if name.endswith(own_text.ENDINGS):

@@ -44,7 +44,7 @@ def response(row: dict[str, Any]) -> str:
 def documents(source: DataSource) -> list[str]:
     """Return running text, one string a row, for calibration and perplexity."""
     found = rows(source)
-    if found and "instruction" in found[0]:
+    if found and own_text.instructs(found):
         return [prompt(row) + response(row) for row in found]
     name = column(found[0])
     return [row[name] for row in found]
