@@ -89,6 +89,7 @@ def commit() -> str:
     return asked.stdout.strip()
 
 
+@cache
 def version(package: str) -> str:
     try:
         return importlib.metadata.version(package)

@@ -50,9 +50,10 @@ def average_meaning(rows: Sequence[Row], facts: Facts) -> str:
 
 def notes(rows: Sequence[Row], facts: Facts) -> list[str]:
     """The footnotes of the summary table; marks no row carries are not explained."""
+    others = " (b8: batch 8)" if any(key.endswith("_ratio_b8") for row in rows for key in row) else ""
     lines = [
         "↑ higher is better, ↓ lower is better; ± (half width) and [low, high] are 95 % intervals.",
-        "×: throughput relative to dense at batch 1 (b8: batch 8). MB: 10⁶ bytes.",
+        f"×: throughput relative to dense at batch 1{others}. MB: 10⁶ bytes.",
     ]
     if any(row.get("average") is not None for row in rows):
         lines[1:1] = [

@@ -15,8 +15,8 @@ from harness.cli import main
 from harness.compress import Compress
 from harness.words import recipes
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-RANDOM = re.search(r"```python\n(.*?)```", README, re.S).group(1)
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "own-method.md").read_text()
+SHUFFLED = re.search(r"```python\n(.*?)```", PAGE, re.S).group(1)
 
 RETURNING = """\
 import torch
@@ -45,23 +45,26 @@ def forgotten():
 
 
 @pytest.mark.timeout(300)
-def test_the_method_of_the_readme_runs_from_any_folder(tmp_path, monkeypatch):
+def test_the_method_of_the_docs_runs_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "random_of_mine.py").write_text(RANDOM)
-    words_of = ("methods=[./random_of_mine.py:Random(seed=3)]", "budgets=[0.8]", "quantizers=[none]", "limit=1")
+    (tmp_path / "shuffled_of_mine.py").write_text(SHUFFLED)
+    words_of = ("methods=[./shuffled_of_mine.py:Shuffled(seed=3)]", "budgets=[0.8]", "quantizers=[none]", "limit=1")
     _, _, summary, rows = ran(tmp_path, *words_of, "measure.speed=false")
     assert summary.failed == {}
-    assert [(row["variant"], row["method"]) for row in rows] == [("dense", "dense"), ("Random(seed=3)@0.8", "random")]
+    assert [(row["variant"], row["method"]) for row in rows] == [
+        ("dense", "dense"),
+        ("Shuffled(seed=3)@0.8", "shuffled"),
+    ]
     assert rows[1]["parameters"] == pytest.approx(0.8 * rows[0]["parameters"], rel=0.01)
 
 
 def test_an_edited_method_of_ones_own_is_run_anew(tmp_path):
     keys = []
-    for number, text in enumerate((RANDOM, RANDOM, RANDOM.replace("torch.randperm", "1 * torch.randperm"))):
+    for number, text in enumerate((SHUFFLED, SHUFFLED, SHUFFLED.replace("torch.randperm", "1 * torch.randperm"))):
         folder = tmp_path / str(number)
         folder.mkdir()
-        (folder / f"random{number}_of_mine.py").write_text(text)
-        written = f"methods=[{folder}/random{number}_of_mine.py:Random]"
+        (folder / f"shuffled{number}_of_mine.py").write_text(text)
+        written = f"methods=[{folder}/shuffled{number}_of_mine.py:Shuffled]"
         keys.append(plan.build(config.compose(words(tmp_path, written, "budgets=[0.8]"))).variants[-1].checkpoint.key)
     assert keys[0] == keys[1] != keys[2]
 
@@ -72,9 +75,9 @@ def test_an_edited_method_of_ones_own_is_run_anew(tmp_path):
         ("gone", None, "./gone.py:Mine", "gone.py: no such file"),
         (
             "a_of_mine",
-            RANDOM,
-            "./a_of_mine.py:Randm",
-            "./a_of_mine.py defines no method called Randm; did you mean Random?",
+            SHUFFLED,
+            "./a_of_mine.py:Shufled",
+            "./a_of_mine.py defines no method called Shufled; did you mean Shuffled?",
         ),
         ("b_of_mine", "x = 1", "./b_of_mine.py:Mine", "./b_of_mine.py defines no method: a class that inherits"),
         (
@@ -84,15 +87,20 @@ def test_an_edited_method_of_ones_own_is_run_anew(tmp_path):
             "cannot be imported: ModuleNotFoundError: No module named",
         ),
         ("d_of_mine", "raise SystemError('x y')", "./d_of_mine.py:Mine", "cannot be imported: SystemError: x y"),
-        ("e_of_mine", RANDOM, "./e_of_mine.py:Random(sead=1)", "method Random has no field sead; did you mean seed?"),
+        (
+            "e_of_mine",
+            SHUFFLED,
+            "./e_of_mine.py:Shuffled(sead=1)",
+            "method Shuffled has no field sead; did you mean seed?",
+        ),
         (
             "f_of_mine",
-            RANDOM.replace('"random"', '"wanda"'),
-            "./f_of_mine.py:Random",
+            SHUFFLED.replace('"shuffled"', '"wanda"'),
+            "./f_of_mine.py:Shuffled",
             "has the NAME wanda of a method that is there",
         ),
-        ("json", RANDOM, "./json.py:Random", "rename it, another module is called json too"),
-        ("g-of-mine", RANDOM, "./g-of-mine.py:Random", "rename it, so that g-of-mine can be imported"),
+        ("json", SHUFFLED, "./json.py:Shuffled", "rename it, another module is called json too"),
+        ("g-of-mine", SHUFFLED, "./g-of-mine.py:Shuffled", "rename it, so that g-of-mine can be imported"),
     ],
 )
 def test_a_wrong_file_is_refused_before_any_work(tmp_path, monkeypatch, capsys, name, text, written, line):

@@ -158,7 +158,10 @@ def names_the_word(line: list[str], said: str) -> bool:
     """Tell whether the answer names a word of the line: a key, a field, a method, or the value."""
     wanted = {part for word in line for part in re.split(r"[=(),\[\].]", word) if part.strip()}
     named = any(part.encode("utf-8", "backslashreplace").decode() in said for part in wanted)
-    return named or "holds no run" in said  # nothing is stored here, and that comes first
+    values = {word.partition("=")[2] for word in line}  # of which some are signs alone
+    return (
+        named or bool(values & set(said.split())) or "holds no run" in said
+    )  # nothing is stored here, and that comes first
 
 
 @pytest.mark.timeout(1800)

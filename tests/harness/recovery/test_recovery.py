@@ -20,6 +20,7 @@ from harness.pruning.masks import lowest
 from harness.recovery import loop, objective, recover
 from harness.recovery.adamw import AdamW
 from harness.recovery.adapters import add_lora, merge_lora
+from harness.recovery.kinds import LINEARS
 from harness.recovery.masked_lora import MaskedLoRA
 from harness.recovery.objective import precision
 from harness.spec import DataSource, Node, Setup, Work
@@ -163,7 +164,7 @@ def test_only_the_decoder_layers_are_trained(tmp_path, adapter):
 def test_merged_lora_is_the_function_of_its_factors():
     model, _ = build()
     plain = logits(model)
-    factors = add_lora(model, rank=4, alpha=8, targets=recover.LINEARS, seed=0)
+    factors = add_lora(model, rank=4, alpha=8, targets=LINEARS, seed=0)
     assert len(factors) == 2 * 7 * 6
     assert torch.equal(logits(model), plain)
     for factor in factors.values():

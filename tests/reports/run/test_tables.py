@@ -219,3 +219,9 @@ def test_plots_are_the_same_bytes_twice(tmp_path):
     assert [path.name for path in first] == ["pareto.png", "pareto.svg"]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     assert b"<dc:date>" not in first[1].read_bytes()
+
+
+def test_batches_that_nobody_timed_are_not_explained():
+    row = variant("dense", "dense", None, "none", 10**9, 0.6)
+    assert "(b8: batch 8)" not in markdown([row], FACTS)
+    assert "(b8: batch 8)" in markdown([row | {"decode_ratio_b8": 1.0}], FACTS)
