@@ -17,6 +17,7 @@ from harness.data import catalogue, suites
 from harness.data.calibration import Calibration
 from harness.models.anatomy import parameter_count
 from harness.models.random_llama import build
+from harness.outside import commands as outside
 from harness.verbs.report import Report
 from reports.written.folder import formats
 
@@ -49,6 +50,15 @@ def test_the_suite_of_the_docs_is_read(tmp_path):
     suite = suites.read(str(tmp_path / "my-suite.yaml"))
     assert {catalogue.layout(task.task) is not None for task in suite.tasks} == {True}
     assert suite.calibration in catalogue.TEXT
+
+
+def test_the_command_file_of_the_docs_is_read(tmp_path):
+    page = (DOCS / "how-to" / "outside-method.md").read_text(encoding="utf-8")
+    text = re.search(r"```yaml\n(.*?)```", page, re.S).group(1)
+    (tmp_path / "my-method.yaml").write_text(re.sub(r"(?m)^environment:.*$", "", text))  # which is made by a command
+    (tmp_path / "prune.py").write_text("")
+    command = outside.read(str(tmp_path / "my-method.yaml"))
+    assert all(map(command.takes, ("budget", "calibration", "seed")))
 
 
 def commands() -> list[str]:

@@ -1,4 +1,4 @@
-"""What `harness methods NAME` prints of a method or a quantizer: its meaning, its fields, where it comes from."""
+"""What `harness methods NAME` prints of a method, a quantizer or a searcher: its meaning, its fields, where it comes from."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from harness import config, registry
 from harness.command.fields import Word, words_of
 from harness.command.fields import written as as_written
 from harness.command.help import entries
+from harness.nas.searchers.base import Searcher
+from harness.nas.searchers.catalogue import searchers
 from harness.spec import Method, Quantizer
 from harness.words.nearest import nearest
 
 
 def kind_page(name: str) -> str:
-    """Return the page of the method or quantizer of that name; ValueError names the nearest."""
-    if name in registry.methods():
-        return method_page(registry.methods()[name])
-    if name in registry.quantizers():
-        return quantizer_page(registry.quantizers()[name])
-    known = [*registry.methods(), *registry.quantizers()]
-    raise ValueError(f"{name} is no method and no quantizer; {nearest(name, known)}")
+    """Return the pages of all that has that name, method, quantizer or searcher; ValueError names the nearest."""
+    pages = [method_page(registry.methods()[name])] if name in registry.methods() else []
+    pages += [quantizer_page(registry.quantizers()[name])] if name in registry.quantizers() else []
+    pages += [searcher_page(searchers()[name])] if name in searchers() else []
+    if not pages:
+        known = [*registry.methods(), *registry.quantizers(), *searchers()]
+        raise ValueError(f"{name} is no method, no quantizer and no searcher; {nearest(name, known)}")
+    return "\n\n".join(pages)
 
 
 def method_page(kind: type[Method]) -> str:
@@ -34,6 +37,15 @@ def quantizer_page(kind: type[Quantizer]) -> str:
     words = words_of(kind.model_fields)
     lines = [f"quantizer {kind.NAME}: quantizers=[none,{kind.NAME}]", "", inspect.cleandoc(kind.__doc__ or "")]
     return "\n".join([*lines, *([""] if words else []), *entries(words)])
+
+
+def searcher_page(kind: type[Searcher]) -> str:
+    """Return how a searcher of nas is written, what it does, its fields and its source."""
+    words = words_of(kind.model_fields)
+    usage = f"searcher {kind.NAME}: methods=['nas(searcher={kind.NAME})'], its fields as options={{field: value}}"
+    source = ["", f"source {kind.SOURCE}"] if kind.SOURCE else []
+    lines = [usage, "", inspect.cleandoc(kind.__doc__ or "")]
+    return "\n".join([*lines, *([""] if words else []), *entries(words), *source])
 
 
 def method_words(kind: type[Method]) -> list[Word]:

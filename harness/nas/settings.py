@@ -50,7 +50,7 @@ class SearchSettings(SpaceSettings):
 
     searcher: str = Field("evolution", description="evolution, linas, morea, nsga2, puzzle, random or stratified")
     options: dict[str, Any] = Field(
-        default_factory=dict, description="the searcher's own fields, as the reference of searchers has them"
+        default_factory=dict, description="the searcher's own fields, as harness methods SEARCHER has them"
     )
     evaluations: int = Field(120, gt=0, description="passes of one candidate over the whole search set")
     objective: Objective = Field(

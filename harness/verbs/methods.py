@@ -8,7 +8,7 @@ from harness.command.verb import DONE, Verb
 
 
 class Methods(Verb):
-    """List methods with their fields, and quantizers; of a NAME say what it does and what each field means.
+    """List methods, quantizers and searchers; of a NAME say what it does and what each field means.
 
     Example: harness methods wanda
     """
@@ -32,6 +32,7 @@ class Methods(Verb):
         from harness import registry
         from harness.command.kind_page import method_words, removes
         from harness.command.terminal import console
+        from harness.nas.searchers.catalogue import searchers
         from harness.outside.sparse_recipes import shipped
 
         terminal = console()
@@ -45,5 +46,6 @@ class Methods(Verb):
         found = registry.quantizers().items()
         told = [f"{name} ({(kind.__doc__ or '').splitlines()[0]})" for name, kind in found]
         terminal.print(f"quantizers: none, {', '.join(told)}", highlight=False)
+        terminal.print(f"searchers of nas: {', '.join(searchers())}", highlight=False)
         terminal.print("harness methods NAME says what each field means", highlight=False)
         return DONE

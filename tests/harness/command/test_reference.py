@@ -17,6 +17,7 @@ from harness.measures.table import measures, table
 from harness.nas.searchers.catalogue import searchers
 from harness.nas.spaces import SPACES
 from harness.quantities import MEANINGS, METRICS
+from harness.spec import Method
 
 FOLDER = Path(__file__).resolve().parents[3] / "docs" / "reference"
 
@@ -48,14 +49,15 @@ def test_everything_that_a_user_may_write_says_what_it_means():
     assert [f"{name} {word.name}" for name, word in described() if not word.meaning] == []
 
 
-@pytest.mark.parametrize("name", [*registry.methods(), *registry.quantizers()])
-def test_a_method_or_quantizer_says_what_it_is_and_what_its_fields_mean(name, capsys):
+@pytest.mark.parametrize("name", sorted({*registry.methods(), *registry.quantizers(), *searchers()}))
+def test_what_has_a_name_says_what_it_is_and_what_its_fields_mean(name, capsys):
     assert main(["methods", name]) == 0
     said = capsys.readouterr().out
-    kind = registry.methods().get(name) or registry.quantizers()[name]
-    assert (kind.__doc__ or "").strip().splitlines()[0] in said
-    words = method_words(kind) if name in registry.methods() else words_of(kind.model_fields)
-    assert all(f"  {word.name}=" in said for word in words)
+    for kinds in (registry.methods(), registry.quantizers(), searchers()):
+        if kind := kinds.get(name):
+            assert (kind.__doc__ or "").strip().splitlines()[0] in said
+            words = method_words(kind) if issubclass(kind, Method) else words_of(kind.model_fields)
+            assert all(f"  {word.name}=" in said for word in words)
 
 
 def test_a_field_that_profiles_set_says_what_to(capsys):
@@ -77,7 +79,7 @@ def test_what_a_field_may_name_is_named_in_its_meaning():
 
 def test_a_name_that_is_neither_is_told_the_nearest(capsys):
     assert main(["methods", "wandda"]) == 2
-    assert "wandda is no method and no quantizer; did you mean wanda" in capsys.readouterr().err
+    assert "wandda is no method, no quantizer and no searcher; did you mean wanda" in capsys.readouterr().err
 
 
 def test_every_method_key_measure_and_verb_has_its_place_in_the_reference():
