@@ -81,7 +81,7 @@ class RunConfig(_Section):
     )
     suite: Annotated[str, Field(min_length=1)] = Field(description="name of a suite, or path of a suite's YAML file")
     model: Annotated[str, Field(min_length=1)] = Field(
-        description="name, folder, .gguf file or hf:OWNER/NAME of a causal language model"
+        description="a causal language model: smollm2-135m, a folder, a .gguf file, or OWNER/NAME on the hub"
     )
     methods: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         description="what is compared; dense is always measured"
