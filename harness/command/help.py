@@ -29,8 +29,13 @@ def page(verb: type[Verb]) -> str:
     """Return the help of one verb."""
     words = [*verb.own_words(), *verb.run_keys()]
     lines = [usage(verb), "", *body(verb).splitlines(), "", *entries(words)]
-    lines += ["", f"exit codes: {', '.join(f'{code} {meaning}' for code, meaning in verb.EXITS.items())}"]
+    lines += ["", f"exit codes: {exits(verb)}"]
     return "\n".join(lines)
+
+
+def exits(verb: type[Verb]) -> str:
+    """Return the verb's exit codes with their meanings, in order."""
+    return ", ".join(f"{code} {meaning}" for code, meaning in sorted(verb.EXITS.items()))
 
 
 def entries(words: Sequence[Word]) -> list[str]:
@@ -65,7 +70,7 @@ def markdown(verbs: Iterable[type[Verb]]) -> str:
         lines = [f"## {verb.NAME}", "", f"`{usage(verb).removeprefix('usage: ')}`", "", body(verb), ""]
         if words := [*verb.own_words(), *verb.run_keys()]:
             lines += [words_table(words), ""]
-        lines += [f"Exit codes: {', '.join(f'{code} {meaning}' for code, meaning in verb.EXITS.items())}.", ""]
+        lines += [f"Exit codes: {exits(verb)}.", ""]
         parts.append("\n".join(lines))
     return "\n".join(parts)
 

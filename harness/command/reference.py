@@ -43,7 +43,8 @@ def pages() -> dict[str, str]:
 
 def verb_page() -> str:
     """Return all verbs with their words and exit codes."""
-    return f"# Verbs\n\n{helping.markdown(kind for _, kind in sorted(verbs().items()))}"
+    intro = "Every verb ends with 1, too, where a place cannot be read or written, such as a disk that is full."
+    return f"# Verbs\n\n{intro}\n\n{helping.markdown(kind for _, kind in sorted(verbs().items()))}"
 
 
 def key_page() -> str:

@@ -12,7 +12,7 @@ from harness.command.words import OPTION
 from harness.words.nearest import nearest
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
-EXITS = {DONE: "done", WRONG: "wrong words", INTERRUPTED: "interrupted"}
+EXITS = {DONE: "done", FAILED: "a place cannot be read or written", WRONG: "wrong words", INTERRUPTED: "interrupted"}
 
 
 class Verb(BaseModel):

@@ -16,7 +16,7 @@ from harness.words.home import home
 class OfData(Verb):
     """A verb about the data of a suite."""
 
-    suite: str = Field("", description="a suite, or a YAML file of your own")
+    suite: str = Field(description="a suite, or a YAML file of your own")
     data_dir: str = Field("", description="local mirror of the data; HARNESS_DATA_DIR where empty")
     tasks: Names = Field((), description="tasks of the suite, a,b or [a,b]; all where empty")
 
@@ -38,7 +38,7 @@ class DataExport(OfData):
     """Write a suite's data into a folder, which data_dir= reads on a machine without network."""
 
     NAME: ClassVar[str] = "data export"
-    to: str = Field("", description="folder to write into")
+    to: str = Field(description="folder to write into")
 
     def __call__(self) -> int:
         from harness.data import export, suites

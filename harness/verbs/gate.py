@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from harness.command.verb import DONE, WRONG, Verb
+from harness.command.verb import DONE, INTERRUPTED, WRONG, Verb
 from harness.command.words import FORMAT_MEANS, RUN_MEANS, STORE, STORE_MEANS, Flag, Format, Number
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ class Gate(Verb):
         1: "a regression, or something of the baseline is missing",
         WRONG: "wrong words",
         3: "nothing was measured",
+        INTERRUPTED: "interrupted",
     }
-    baseline: str = Field("", description="folder where a run was kept with update=true, or any store")
+    baseline: str = Field(description="folder where a run was kept with update=true, or any store")
     store: str = Field(STORE, description=STORE_MEANS)
     run: str = Field("", description=RUN_MEANS)
     baseline_run: str = Field("", description="a run of the baseline by its id; its newest where empty")
@@ -41,7 +42,7 @@ class Gate(Verb):
     speed: Number = Field(0.1, description="share of speed that may be lost")
     memory: Number = Field(0.1, description="share by which peak memory may rise")
     measured: Number = Field(0.1, description="share by which another measured quantity, such as energy, may get worse")
-    flips: Number = Field(float("inf"), description="items of a task that may be answered otherwise")
+    flips: Number = Field(float("inf"), description="items of a variant, over all tasks, that may turn right or wrong")
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.command.run_words import OfRun
-from harness.command.verb import DONE
+from harness.command.verb import DONE, EXITS
 from harness.words.durations import duration
 from harness.words.reasons import one_line
 from harness.words.sizes import storage
@@ -19,6 +19,7 @@ class ShowPlan(OfRun):
     """Show the steps of a run, what is stored already, and how long the rest takes; nothing is executed."""
 
     NAME: ClassVar[str] = "plan"
+    EXITS: ClassVar[dict[int, str]] = EXITS
 
     def __call__(self) -> int:
         from rich.cells import cell_len

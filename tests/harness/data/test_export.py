@@ -239,8 +239,8 @@ def test_what_is_shipped_needs_no_mirror(tmp_path, capsys):
     [
         ([], "harness data needs one of the words check, export, overlap"),
         (["exprt"], "harness data exprt is unknown; did you mean export"),
-        (["export", "suite=demo"], "harness data export needs to=FOLDER"),
-        (["check"], "harness data check needs suite=NAME"),
+        (["export", "suite=demo"], "harness data export needs to=: folder to write into"),
+        (["check"], "harness data check needs suite=: a suite"),
         (["check", "suite=demo", "to=x"], "key to is unknown"),
         (["check", "suite=demo", "data_dir=/no/such"], "data_dir=/no/such: no such folder"),
         (

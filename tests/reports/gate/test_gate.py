@@ -299,7 +299,7 @@ def test_a_failed_variant_is_missing_with_its_reason(main_run, gate):
 @pytest.mark.parametrize(
     ("asked", "line"),
     [
-        ([], "gate needs baseline=FOLDER"),
+        ([], "gate needs baseline=: folder where a run was kept"),
         (["baseline=b", "levl=0.9"], "key levl is unknown; did you mean level?"),
         (["baseline=b", "speed=fast"], "speed must be a number, not fast"),
         (["baseline=b", "level=1"], "level must lie in (0, 1)"),
