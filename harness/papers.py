@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -19,8 +19,10 @@ class PaperRow(BaseModel):
     """A row: the recipe that stands for it here, and its published scores by task (percent; perplexities as they are)."""
 
     model_config = ConfigDict(extra="forbid")
-    recipe: str
-    published: Annotated[dict[str, float], Field(min_length=1)]
+    recipe: str = Field(description="method, with its fields, or methods in sequence, as in methods=")
+    published: dict[str, float] = Field(
+        min_length=1, description="scores by task, or `average`: in percent, perplexities as they are"
+    )
 
     @property
     def name(self) -> str:
@@ -32,11 +34,11 @@ class Paper(BaseModel):
     """A published table. `run` holds the keys of `harness run` that its protocol fixes, the suite among them."""
 
     model_config = ConfigDict(extra="forbid")
-    title: str
-    model: str
-    source: str
-    run: dict[str, Any]
-    rows: Annotated[list[PaperRow], Field(min_length=2)]
+    title: str = Field(description="of the table")
+    model: str = Field(description="that the paper measured")
+    source: str = Field(description="where the numbers were read")
+    run: dict[str, Any] = Field(description="keys of harness run that the protocol fixes, suite among them")
+    rows: list[PaperRow] = Field(min_length=2, description="dense first, with the keys below")
 
     @model_validator(mode="after")
     def _dense_leads(self) -> Paper:

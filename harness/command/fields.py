@@ -76,6 +76,8 @@ def values(kind: Any, metadata: list[Any] | None = None) -> str:
         return f"[{values(get_args(kind)[0])}, ...]"
     if get_origin(kind) is dict or kind is dict:
         return "{name: value, ...}"
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return "mapping"
     names: dict[Any, str] = {int: "whole number", float: "number", str: "text", Path: "folder"}
     return " ".join([names.get(kind, getattr(kind, "__name__", str(kind))), *_bounds(metadata or [])])
 

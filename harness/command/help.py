@@ -75,15 +75,15 @@ def markdown(verbs: Iterable[type[Verb]]) -> str:
     return "\n".join(parts)
 
 
-def words_table(words: Sequence[Word]) -> str:
-    """Return a markdown table of words: how a value is written, its default, its meaning."""
-    lines = ["| word | values | default | meaning |", "| :--- | :--- | :--- | :--- |"]
-    return "\n".join([*lines, *(f"| {' | '.join(map(cell, _columns(word)))} |" for word in words)])
+def words_table(words: Sequence[Word], sign: str = "=") -> str:
+    """Return a markdown table of words: how a value is written behind `name` and the sign, its default, its meaning."""
+    lines = [f"| {'key' if sign == ':' else 'word'} | values | default | meaning |", "| :--- | :--- | :--- | :--- |"]
+    return "\n".join([*lines, *(f"| {' | '.join(map(cell, _columns(word, sign)))} |" for word in words)])
 
 
-def _columns(word: Word) -> tuple[str, str, str, str]:
+def _columns(word: Word, sign: str) -> tuple[str, str, str, str]:
     default = "needed" if word.default is None else f"`{word.default}`" if word.default else "empty"
-    return f"`{word.name}=`", word.values, default, word.meaning
+    return f"`{word.name}{sign}`", word.values, default, word.meaning
 
 
 def cell(text: str) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from harness import registry
 from harness.command import help as helping
 from harness.command.catalogue import verbs
@@ -16,10 +18,12 @@ from harness.command.fields import Word, words_of
 from harness.command.kind_page import facts, method_words, written
 from harness.command.run_words import run_words
 from harness.data import suites
+from harness.data.suites import Suite, SuiteTask
 from harness.families.catalogue import families
 from harness.measures.table import table
 from harness.nas.searchers.catalogue import searchers
 from harness.outside.commands import Command
+from harness.papers import Paper, PaperRow
 from harness.quantities import MEANINGS, METRICS, Quantity
 from reports.run import row_keys
 
@@ -37,6 +41,7 @@ def pages() -> dict[str, str]:
         "columns.md": column_page,
         "suites.md": suite_page,
         "families.md": family_page,
+        "files.md": file_page,
     }
     return {name: f"{MADE}\n\n{page().rstrip()}\n" for name, page in made.items()}
 
@@ -54,7 +59,7 @@ def key_page() -> str:
 
 
 def method_pages() -> str:
-    """Return every method with its fields, and the keys of an external command's file."""
+    """Return every method with its fields."""
     parts = [
         "# Methods",
         "Written in `methods=[...]`, with fields as `'wanda(sparsity=0.5)'`, in sequence as `shortgpt+recover`.",
@@ -63,8 +68,7 @@ def method_pages() -> str:
         parts.append(
             _section(name, f"`methods=[{written(kind)}]`", kind, method_words(kind)) + f"\n\n{_sentence(facts(kind))}"
         )
-    keys = words_of({name: info for name, info in Command.model_fields.items() if info.description})
-    return "\n\n".join([*parts, "## The file of `external`", helping.words_table(keys)])
+    return "\n\n".join(parts)
 
 
 def quantizer_pages() -> str:
@@ -135,6 +139,22 @@ def family_page() -> str:
         rows.append((f"`{name}`", meaning, ", ".join(f"`{each}`" for each in family.per_layer) or "–"))
     intro = "Decoders that methods take; the dense row takes any causal language model of transformers."
     return "\n\n".join(["# Families", intro, _table(("family", "what it is", "lists that follow the layers"), rows)])
+
+
+def file_page() -> str:
+    """Return the keys of every kind of YAML file that a user may write."""
+    parts = ["# Files of your own", "YAML files, and the words that name them."]
+    files: list[tuple[str, str, dict[str, type[BaseModel]]]] = [
+        ("A suite", "suite=my-suite.yaml", {"": Suite, "Each of its `tasks`:": SuiteTask}),
+        ("A published table", "paper=my-table.yaml", {"": Paper, "Each of its `rows`:": PaperRow}),
+        ("A command", "methods=[external:my-method.yaml]", {"": Command}),
+    ]
+    for title, usage, kinds in files:
+        parts += [f"## {title}", f"`{usage}`"]
+        for lead, kind in kinds.items():
+            keys = words_of({name: info for name, info in kind.model_fields.items() if info.description})
+            parts += [*([lead] if lead else []), helping.words_table(keys, ":")]
+    return "\n\n".join(parts)
 
 
 def _section(name: str, usage: str, kind: type, words: Sequence[Word]) -> str:

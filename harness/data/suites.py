@@ -30,14 +30,30 @@ class SuiteTask(BaseModel):
     """A task by lm-eval's name. Without `metric`: acc where there is one, else the definition's first."""
 
     model_config = ConfigDict(extra="forbid")
-    task: Annotated[str, Field(pattern=r"^\w[\w.@+:|-]*$")]  # no path: files of that name are written and read
-    name: Annotated[str, Field(pattern=r"^[\w.@+-]*$")] = ""  # of its column, when not the task's
-    metric: str | None = None
-    shots: Annotated[int, Field(ge=0)] | None = None  # None: as the definition says
-    optional: bool = False
-    window: Annotated[int, Field(gt=1)] | None = None  # tokens, of tasks that are windows of running text; None: 2048
-    filter: str | None = None  # of several filters of the definition the one whose answers count; None: the first
-    share: bool | None = None  # the metric's items lie in [0, 1]; None: as lm-eval's own metrics do
+    # no path: files of that name are written and read
+    task: Annotated[str, Field(pattern=r"^\w[\w.@+:|-]*$")] = Field(
+        description="lm-eval's name of it, or the name of a definition of your own, TASK.yaml beside the suite file"
+    )
+    name: Annotated[str, Field(pattern=r"^[\w.@+-]*$")] = Field(
+        "", description="of its column; the task's where empty. A suite that holds one task twice needs it"
+    )
+    metric: str | None = Field(
+        None, description="what tables show; null for acc where there is one, else the definition's first"
+    )
+    shots: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="examples ahead of the question; null for as many as the definition says"
+    )
+    optional: bool = Field(False, description="true leaves the task out where its data is not there, with a note")
+    window: Annotated[int, Field(gt=1)] | None = Field(
+        None, description="tokens of a window, where metric is token_perplexity; null for 2048"
+    )
+    filter: str | None = Field(
+        None, description="of the definition's filters the one whose answers count; null for the first"
+    )
+    share: bool | None = Field(
+        None,
+        description="whether the metric's items lie in [0, 1], so that it is a percentage; null for as lm-eval's own do",
+    )
 
     @field_validator("task")
     @classmethod
@@ -53,11 +69,15 @@ class Suite(BaseModel):
     """What a suite file may say."""
 
     model_config = ConfigDict(extra="forbid")
-    name: str
-    tasks: Annotated[list[SuiteTask], Field(min_length=1)]
-    search: list[Annotated[str, Field(pattern=r"^\w[\w.@+:|-]*$")]] = []  # whose training items a search scores
-    calibration: str = "wikitext2"
-    training: str = "alpaca"
+    name: str = Field(description="of the suite")
+    tasks: list[SuiteTask] = Field(min_length=1, description="what is scored, with the keys below")
+    search: list[Annotated[str, Field(pattern=r"^\w[\w.@+:|-]*$")]] = Field(
+        [], description="tasks whose training items a search scores; those of the suite where empty"
+    )
+    calibration: str = Field("wikitext2", description="text that methods look at: a name, or a file beside the suite")
+    training: str = Field(
+        "alpaca", description="instructions that nas and recover train on: a name, or a file beside it"
+    )
     _beside: Path | None = PrivateAttr(default=None)  # folder of a user's file, where own definitions lie
 
     @property

@@ -13,9 +13,11 @@ from harness.command.fields import words_of
 from harness.command.kind_page import method_words
 from harness.command.reference import pages
 from harness.command.run_words import run_words
+from harness.data.suites import Suite, SuiteTask
 from harness.measures.table import measures, table
 from harness.nas.searchers.catalogue import searchers
 from harness.nas.spaces import SPACES
+from harness.papers import Paper, PaperRow
 from harness.quantities import MEANINGS, METRICS
 from harness.spec import Method
 
@@ -38,6 +40,8 @@ def described():
     yield from ((name, word) for name, kind in registry.methods().items() for word in method_words(kind))
     for kinds in (registry.quantizers(), searchers()):
         yield from ((name, word) for name, kind in kinds.items() for word in words_of(kind.model_fields))
+    for model in (Suite, SuiteTask, Paper, PaperRow):
+        yield from ((model.__name__, word) for word in words_of(model.model_fields))
 
 
 def test_every_number_says_what_was_measured():
