@@ -19,6 +19,7 @@ from harness.models.anatomy import parameter_count
 from harness.models.random_llama import build
 from harness.outside import commands as outside
 from harness.verbs.report import Report
+from harness.words import recipes
 from reports.written.folder import formats
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -105,6 +106,17 @@ def test_a_verb_of_the_docs_takes_the_words_that_are_written_behind_it(command):
     known = [word.name for word in run_words()]
     keys = [word.partition("=")[0] for word in verb.run_words if word != "$C"]  # the words that a line before holds
     assert [key for key in keys if key not in known and not key.startswith("settings.")] == []
+
+
+def test_every_method_that_the_docs_write_with_fields_is_read():
+    texts = [page.read_text(encoding="utf-8") for page in PAGES]
+    codes = [code.strip("'\"") for text in texts for code in re.findall(r"`([^`\n]+)`", text)]
+    names = "|".join(registry.methods())
+    found = {code for code in codes if re.match(rf"({names})[(:+].*=.*\)", code) and "..." not in code}
+    assert len(found) > 5
+    for recipe in found:
+        for part in recipes.parts(recipe):
+            registry.parse(part, {})
 
 
 def test_every_format_of_a_report_is_named_in_its_help():

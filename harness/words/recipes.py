@@ -103,4 +103,19 @@ def _short(part: str) -> str:
 
 
 def _value(node: ast.expr) -> Any:
-    return CONSTANTS.get(node.id, node.id) if isinstance(node, ast.Name) else ast.literal_eval(node)
+    """Return a number, a text, or a list or mapping of them; words need no quotes at any depth."""
+    if isinstance(node, ast.Name):
+        return CONSTANTS.get(node.id, node.id)
+    if isinstance(node, ast.List | ast.Tuple):
+        items = [_value(item) for item in node.elts]
+        return items if isinstance(node, ast.List) else tuple(items)
+    if isinstance(node, ast.Dict):
+        return {_key(key): _value(item) for key, item in zip(node.keys, node.values, strict=True)}
+    return ast.literal_eval(node)
+
+
+def _key(node: ast.expr | None) -> str:
+    found = node.id if isinstance(node, ast.Name) else ast.literal_eval(node) if node else None
+    if not isinstance(found, str):
+        raise ValueError("the keys of a mapping are names")
+    return found

@@ -134,6 +134,14 @@ def test_recipes_are_split_at_methods_and_not_within_paths(recipe, parts):
         ("llm_pruner(scope=global, budget=0.5)", ("llm_pruner", "", {"scope": "global", "budget": 0.5}, False)),
         ("wanda(pattern=2:4)", ("wanda", "", {"pattern": "2:4"}, False)),
         ("x(a=[1, 2], b=in, c='is')", ("x", "", {"a": [1, 2], "b": "in", "c": "is"}, False)),
+        (
+            "nas(only=[arc_easy, piqa], options={batch: 8, levels: (0.9, null), 'x': {y: true}})",
+            (
+                *("nas", ""),
+                {"only": ["arc_easy", "piqa"], "options": {"batch": 8, "levels": (0.9, None), "x": {"y": True}}},
+                False,
+            ),
+        ),
         ("/x/my.py:Mine(a=1, b=true, c=null)", ("Mine", "/x/my.py", {"a": 1, "b": True, "c": None}, True)),
     ],
 )
