@@ -1,11 +1,9 @@
-"""Pareto fronts of objectives (n, 2), both minimised: ranks, crowding, hypervolume over time. Rows of inf are in no front. Pure."""
+"""Pareto fronts of objectives (n, 2), both minimised: ranks and crowding. Rows of inf are in no front. Pure."""
 
 from __future__ import annotations
 
 import moocore
 import numpy as np
-
-from harness.evaluation.fronts import front, hypervolume
 
 
 def ranks(objectives: np.ndarray) -> np.ndarray:
@@ -45,13 +43,3 @@ def spread(objectives: np.ndarray, count: int) -> np.ndarray:
         last = rank[chosen] == rank[chosen].max()
         chosen = np.delete(chosen, np.argmin(np.where(last, crowding(objectives[chosen]), np.inf)))
     return chosen
-
-
-def trajectory(objectives: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Return the hypervolume (n,) after each evaluation."""
-    areas, best = [], objectives[:0]
-    for row in objectives:
-        best = np.vstack([best, row])
-        best = best[front(best)]
-        areas.append(hypervolume(best, reference))
-    return np.array(areas)
