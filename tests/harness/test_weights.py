@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from runs import planned, ran, words
@@ -14,7 +15,8 @@ from harness.run import Watch, execute
 from harness.spec import CHECKPOINT, Work
 from harness.storage.store import Corrupt
 
-RUN = ("methods=[middle]", "budgets=[0.8]", "measure.speed=false")
+SUITE = Path(__file__).with_name("one_task.yaml")  # a task, so that a run takes seconds
+RUN = (f"suite={SUITE}", "methods=[middle]", "budgets=[0.8]", "measure.speed=false")
 
 
 def weighing(store) -> set[str]:

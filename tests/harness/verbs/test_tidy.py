@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from runs import ran, words
 
@@ -10,7 +12,8 @@ from harness.spec import CHECKPOINT, Step
 from harness.storage.leavings import SHARED
 from reports.run import rows as reading
 
-RUN = ("methods=[middle]", "budgets=[0.8]", "quantizers=[none]", "measure.speed=false")
+SUITE = Path(__file__).parents[1] / "one_task.yaml"
+RUN = (f"suite={SUITE}", "methods=[middle]", "budgets=[0.8]", "quantizers=[none]", "measure.speed=false")
 
 
 @pytest.fixture
