@@ -1,8 +1,9 @@
 """Llama-shaped decoders whose layers have widths of their own, read from `config.per_layer_config`.
 
 transformers (>= 5.15) has the configuration schema but not the modelling half, and its own Llama configuration
-refuses head counts that do not divide the hidden size. Saved models carry this file by `auto_map`, so it imports
-nothing of ours: PerLayerNAMEConfig and PerLayerNAMEForCausalLM are made of any family's own classes when they are asked for.
+refuses head counts that do not divide the hidden size. Saved models carry this file by `auto_map`, so it imports nothing
+of ours but `derived`, which goes with it: PerLayerNAMEConfig and PerLayerNAMEForCausalLM are made of any family's own classes
+when they are asked for.
 """
 
 from __future__ import annotations
@@ -10,11 +11,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+from .derived import Derivation
 
 PREFIX = "per_layer_"
 
@@ -107,39 +106,20 @@ class OwnHeadCounts:
         """Accept what the parent refuses."""
 
 
+DERIVED = Derivation(globals(), "PerLayer", PREFIX)
+
+
 def config_class(family: str) -> Any:
     """Return the configuration class of per-layer models of a family, by its name in transformers."""
-    parent: Any = CONFIG_MAPPING[family]
-    name = f"PerLayer{parent.__name__}"
-    if name not in globals():
-        content = {"model_type": PREFIX + family, "__module__": __name__, "__doc__": OwnHeadCounts.__doc__}
-        made: Any = strict(
-            type(name, (OwnHeadCounts, parent), content)
-        )  # collects the validators anew, with ours first
-        AutoConfig.register(made.model_type, made, exist_ok=True)
-        made.register_for_auto_class()
-        globals()[name] = made
-    return globals()[name]
+    return DERIVED.config(family, OwnHeadCounts)
 
 
 def causal_class(family: str) -> Any:
     """Return the model class of per-layer models of a family; from then on `AutoModelForCausalLM` knows it."""
-    parent: Any = MODEL_FOR_CAUSAL_LM_MAPPING[CONFIG_MAPPING[family]]
-    name = f"PerLayer{parent.__name__}"
-    if name not in globals():
-        content = {"config_class": config_class(family), "__module__": __name__, "__doc__": PerLayerWidths.__doc__}
-        made: Any = type(name, (PerLayerWidths, parent), content)
-        AutoModelForCausalLM.register(made.config_class, made, exist_ok=True)
-        made.register_for_auto_class("AutoModelForCausalLM")
-        globals()[name] = made
-    return globals()[name]
+    return DERIVED.causal(family, PerLayerWidths, config_class(family))
 
 
 def __getattr__(name: str) -> Any:
     """Make the class that a checkpoint's `auto_map` names."""
-    for family, config in CONFIG_MAPPING_NAMES.items():
-        if name == f"PerLayer{config}":
-            return config_class(family)
-        if name == f"PerLayer{config.removesuffix('Config')}ForCausalLM":
-            return causal_class(family)
-    raise AttributeError(f"module {__name__} has no attribute {name}")
+    family, kind = DERIVED.asked(name)
+    return config_class(family) if kind == "config" else causal_class(family)

@@ -1,19 +1,19 @@
 """Llama-shaped decoders whose residual stream has a size of its own before every attention and MLP: SliceGPT's results.
 
 `config.stream_sizes` holds two sizes a layer and the last one. Saved models carry this file by `auto_map`, so it imports
-nothing of ours: SlicedNAMEConfig and SlicedNAMEForCausalLM are made of any family's own classes when they are asked for.
+nothing of ours but `derived`, which goes with it: SlicedNAMEConfig and SlicedNAMEForCausalLM are made of any family's own
+classes when they are asked for.
 """
 
 from __future__ import annotations
 
 import sys
+from functools import cache
 from typing import Any, ClassVar
 
-from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+from .derived import Derivation, causal_parent
 
 PREFIX = "sliced_"
 
@@ -97,48 +97,25 @@ class SlicedStreams:
         self.post_init()
 
 
+DERIVED = Derivation(globals(), "Sliced", PREFIX)
+
+
 def config_class(family: str) -> Any:
     """Return the configuration class of sliced models of a family, by its name in transformers."""
-    parent: Any = CONFIG_MAPPING[family]
-    name = f"Sliced{parent.__name__}"
-    if name not in globals():
-        content: dict[str, Any] = {
-            "model_type": PREFIX + family,
-            "__module__": __name__,
-            "__doc__": StreamSizes.__doc__,
-        }
-        content |= {"stream_sizes": None, "__annotations__": {"stream_sizes": list[int] | None}}
-        made: Any = strict(type(name, (StreamSizes, parent), content))  # collects fields and validators anew
-        AutoConfig.register(made.model_type, made, exist_ok=True)
-        made.register_for_auto_class()
-        globals()[name] = made
-    return globals()[name]
+    sizes = {"stream_sizes": None, "__annotations__": {"stream_sizes": list[int] | None}}
+    return DERIVED.config(family, StreamSizes, **sizes)
 
 
+@cache
 def causal_class(family: str) -> Any:
     """Return the model class of sliced models of a family; from then on `AutoModelForCausalLM` knows it."""
-    parent: Any = MODEL_FOR_CAUSAL_LM_MAPPING[CONFIG_MAPPING[family]]
-    name = f"Sliced{parent.__name__}"
-    if name not in globals():
-        layer = getattr(sys.modules[parent.__module__], parent.__name__.removesuffix("ForCausalLM") + "DecoderLayer")
-        own = {"__module__": __name__}
-        content = {
-            "config_class": config_class(family),
-            "layer_class": type(f"Sliced{layer.__name__}", (SlicedLayer, layer), own),
-            "__doc__": SlicedStreams.__doc__,
-        }
-        made: Any = type(name, (SlicedStreams, parent), content | own)
-        AutoModelForCausalLM.register(made.config_class, made, exist_ok=True)
-        made.register_for_auto_class("AutoModelForCausalLM")
-        globals()[name] = made
-    return globals()[name]
+    parent = causal_parent(family)
+    layer = getattr(sys.modules[parent.__module__], parent.__name__.removesuffix("ForCausalLM") + "DecoderLayer")
+    sliced = type(f"Sliced{layer.__name__}", (SlicedLayer, layer), {"__module__": __name__})
+    return DERIVED.causal(family, SlicedStreams, config_class(family), layer_class=sliced)
 
 
 def __getattr__(name: str) -> Any:
     """Make the class that a checkpoint's `auto_map` names."""
-    for family, config in CONFIG_MAPPING_NAMES.items():
-        if name == f"Sliced{config}":
-            return config_class(family)
-        if name == f"Sliced{config.removesuffix('Config')}ForCausalLM":
-            return causal_class(family)
-    raise AttributeError(f"module {__name__} has no attribute {name}")
+    family, kind = DERIVED.asked(name)
+    return config_class(family) if kind == "config" else causal_class(family)
