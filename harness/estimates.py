@@ -101,8 +101,7 @@ def share(node: Node) -> float:
 def check_disk(plan: Plan, store: Store) -> None:
     """Raise ValueError where the checkpoints that are still to be written do not fit beside the store."""
     nodes = plan.steps()
-    undone = {node.key for node in nodes if not store.has(node.key)}
-    undone |= weights.again(nodes, undone, store)
+    undone = weights.undone(nodes, store)
     needed = disk((node for node in nodes if node.key in undone), plan, store)
     free = shutil.disk_usage(store.root).free
     if needed > free:

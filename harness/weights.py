@@ -24,6 +24,12 @@ def again(nodes: Sequence[Node], undone: Collection[str], store: Store) -> set[s
     return wanted
 
 
+def undone(nodes: Sequence[Node], store: Store) -> set[str]:
+    """Return the keys of steps that a run has to do: those that are not stored, and those whose weights it needs again."""
+    missing = {node.key for node in nodes if not store.has(node.key)}
+    return missing | again(nodes, missing, store)
+
+
 def to_let_go(nodes: Sequence[Node], unmeasured: Collection[str], store: Store) -> list[str]:
     """Return the keys of stored steps whose weights nothing needs: not shared, and behind none of the `unmeasured` steps."""
     needed = {each.key for node in nodes if node.key in unmeasured for each in (*node.ancestors(), *node.needs)}

@@ -32,8 +32,8 @@ class ShowPlan(OfRun):
 
         planned, store = checked(self.run_words)
         nodes = planned.steps()
-        again = weights.again(nodes, {node.key for node in nodes if not store.has(node.key)}, store)
-        states = {node.key: (node, *_state(node, store, again)) for node in nodes}
+        todo = weights.undone(nodes, store)
+        states = {node.key: (node, *_state(node, store, todo)) for node in nodes}
         undone = [node for node, _, changes in states.values() if changes is None]
         outdated = [changes for _, _, changes in states.values() if changes]
         seconds = estimates.all_seconds(undone, planned, store)
@@ -62,13 +62,13 @@ class ShowPlan(OfRun):
         return DONE
 
 
-def _state(node: Node, store: Store, again: set[str]) -> tuple[str, list[str] | None]:
+def _state(node: Node, store: Store, todo: set[str]) -> tuple[str, list[str] | None]:
     """Return how a step stands, and what made it that is another now; None for a step that is still to be done."""
     from harness.storage import provenance
 
-    if node.key in again:
-        return "its weights were let go, and are needed again", None
     if store.has(node.key):
+        if node.key in todo:
+            return "its weights were let go, and are needed again", None
         changes = provenance.differences(store.record(node.key))
         gone = ", weights let go" if store.released(node.key) else ""
         return f"stored{gone}{', by other code' if changes else ''}", changes
