@@ -22,17 +22,16 @@ def checked(words: Sequence[str], *, settle: bool = False) -> tuple[plan.Plan, S
         check_report(wanted.report)
         store = Store(wanted.store)
         store.prepare()
-        made = plan.build(wanted)
-        return (made if wanted.minutes is None else _in_time(made, store, settle)), store
+        return (plan.build(wanted) if wanted.minutes is None else _in_time(wanted, store, settle)), store
 
 
-def _in_time(asked: plan.Plan, store: Store, settle: bool) -> plan.Plan:
+def _in_time(asked: config.RunConfig, store: Store, settle: bool) -> plan.Plan:
     """Return the plan with as many items and rounds as its minutes allow, and a line that says so."""
-    effort = timebox.settled(asked.run, store) or timebox.fitted(asked, store)
+    effort = timebox.settled(asked, store) or timebox.fitted(plan.build(asked), store)
     if settle:
-        timebox.settle(asked.run, effort, store)
-    made = plan.build(timebox.with_effort(asked.run, effort))
-    made.notices.insert(0, timebox.told(asked.run, effort))
+        timebox.settle(asked, effort, store)
+    made = plan.build(timebox.with_effort(asked, effort))
+    made.notices.insert(0, timebox.told(asked, effort))
     return made
 
 
