@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+
+import psutil
 
 from baselines.external import External
 from harness.data import suites
@@ -62,3 +69,27 @@ def run(tmp_path: Path, source: Path, made: RunCommand) -> Fixed:
     work.source = source
     made.run(work)
     return work
+
+
+def killed_while_it_runs(file: Path) -> int:
+    """Execute the command of a file in a process of its own, kill that, and return the process that the script wrote into `pid`."""
+    code = "import sys; from harness.outside.commands import read; from harness.outside.run_command import execute\n"
+    code += f"execute([sys.executable, 'mine.py'], read({str(file)!r}))"
+    running = subprocess.Popen([sys.executable, "-c", code])
+    pid = file.parent / "pid"
+    for _ in range(600):
+        if pid.is_file() and pid.read_text():
+            break
+        time.sleep(0.1)
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    return int(pid.read_text())
+
+
+def gone(process: int) -> bool:
+    """Tell whether a process ends within ten seconds."""
+    for _ in range(100):
+        if not psutil.pid_exists(process) or psutil.Process(process).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.1)
+    return False

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
-import sys
-import time
 
-import psutil
 import pytest
-from outside_commands import BYTES, CALIBRATION, COPY, NARROW, run, step, written
+from outside_commands import BYTES, CALIBRATION, COPY, NARROW, gone, killed_while_it_runs, run, step, written
 from runs import ran, words
 from safetensors.torch import load_file
 
@@ -187,22 +182,7 @@ def test_the_key_holds_the_script_and_not_the_place(tmp_path):
 def test_a_command_ends_when_the_run_is_killed(tmp_path, tiny_folder):
     script = "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(60)"
     file = written(tmp_path / "theirs", script)
-    code = "import sys; from harness.outside.commands import read; from harness.outside.run_command import execute\n"
-    code += f"command = read({str(file)!r}); execute([sys.executable, 'mine.py'], command)"
-    running = subprocess.Popen([sys.executable, "-c", code])
-    pid = tmp_path / "theirs" / "pid"
-    for _ in range(600):
-        if pid.is_file() and pid.read_text():
-            break
-        time.sleep(0.1)
-    os.kill(running.pid, signal.SIGKILL)
-    running.wait()
-    theirs = int(pid.read_text())
-    for _ in range(100):
-        if not psutil.pid_exists(theirs) or psutil.Process(theirs).status() == psutil.STATUS_ZOMBIE:
-            return
-        time.sleep(0.1)
-    pytest.fail("the command lives on")
+    assert gone(killed_while_it_runs(file)), "the command lives on"
 
 
 def test_an_environment_is_made_once_and_gives_its_python(tmp_path, monkeypatch, capsys):

@@ -6,11 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
+from outside_commands import gone, killed_while_it_runs
 from runs import planned, ran
 
 from harness.cli import main
@@ -28,14 +27,6 @@ def command(folder: Path, script: str) -> Path:
     (folder / "mine.py").write_text(script)
     (folder / "mine.yaml").write_text('command: ["{python}", mine.py, "{input}", "{output}"]\nfiles: [mine.py]\n')
     return folder / "mine.yaml"
-
-
-def gone(process: int) -> bool:
-    for _ in range(100):
-        if not psutil.pid_exists(process) or psutil.Process(process).status() == psutil.STATUS_ZOMBIE:
-            return True
-        time.sleep(0.1)
-    return False
 
 
 @pytest.mark.timeout(300)
@@ -104,17 +95,7 @@ def test_what_a_command_starts_ends_when_the_run_is_killed(tmp_path):
         "pathlib.Path('pid').write_text(str(child.pid))\ntime.sleep(600)\n"
     )
     file = command(tmp_path / "theirs", script.read_text())
-    code = "import sys; from harness.outside.commands import read; from harness.outside.run_command import execute\n"
-    code += f"execute([sys.executable, 'mine.py'], read({str(file)!r}))"
-    running = subprocess.Popen([sys.executable, "-c", code])
-    pid = tmp_path / "theirs" / "pid"
-    for _ in range(600):
-        if pid.is_file() and pid.read_text():
-            break
-        time.sleep(0.1)
-    os.kill(running.pid, signal.SIGKILL)
-    running.wait()
-    assert gone(int(pid.read_text()))
+    assert gone(killed_while_it_runs(file))
 
 
 def test_a_link_in_the_place_of_the_output_goes_and_what_it_points_to_stays(tmp_path):
