@@ -12,7 +12,9 @@ from harness.spec import Method, Setup, Step
 
 
 class External(Method):
-    """Checkpoint in, checkpoint out; budget, calibration text and seed are passed on, what comes back is checked.
+    """Checkpoint in, checkpoint out.
+
+    Budget, calibration text and seed are passed on, what comes back is checked.
 
     The run's budgets are filled in when the command says {budget}. The keys of its YAML file are in the reference of files.
     """

@@ -100,7 +100,10 @@ class LLMPruner(Scored):
             return [self.of_layer(layer, squared) for layer in layers(model)]
 
     def drawn(self, shape: LayerShape, generator: torch.Generator) -> Parts:
-        """Return uniform draws (groups,) and (width,); a group's is the sum of head_dim of them if `paper_compat`."""
+        """Return uniform draws (groups,) and (width,).
+
+        A group's is the sum of head_dim of them if `paper_compat`.
+        """
         import torch
 
         draws = torch.rand(shape.groups, shape.head_dim if self.paper_compat else 1, generator=generator)
@@ -143,7 +146,7 @@ def folded(lines: Tensor, shape: LayerShape, *, interleaved: bool) -> Tensor:
 
     Query head j is in group j // queries; if `interleaved`, counted to j mod groups, as the published code does.
     """
-    from harness.pruning.columns import by_group
+    from harness.pruning.writers import by_group
 
     if interleaved:
         return lines.view(-1, shape.groups, shape.head_dim).sum((0, 2))

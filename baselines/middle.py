@@ -1,4 +1,7 @@
-"""The control without a search that is hard to beat: one MLP width in the middle layers, whole layers around them."""
+"""The control without a search that is hard to beat.
+
+One MLP width in the middle layers, whole layers around them.
+"""
 
 from __future__ import annotations
 

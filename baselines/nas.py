@@ -7,8 +7,8 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 
 from harness.nas.pick import Pick
-from harness.nas.search import Search
-from harness.nas.searchers.catalogue import searcher
+from harness.nas.search_step import Search
+from harness.nas.searchers.all_searchers import searcher
 from harness.nas.settings import SearchSettings, TrainingSettings
 from harness.nas.space import CostKind
 from harness.nas.spaces import axes
@@ -19,7 +19,9 @@ WINDOW = 256  # tokens of text that are read together
 
 
 class NAS(TrainingSettings, SearchSettings, Method):
-    """Elastic depth, attention and MLP widths; super-network and search are shared by all budgets (arXiv 2405.18377).
+    """Elastic depth, attention and MLP widths.
+
+    super-network and search are shared by all budgets (arXiv 2405.18377).
 
     `space`, `searcher`, `strategy`, `objective` and `cost` choose among all that `harness.nas` has; `options` go to the
     searcher. `training_tokens=0` searches the model as it is, its parts ranked by importance.
@@ -80,6 +82,9 @@ class NAS(TrainingSettings, SearchSettings, Method):
         return supernet, search, Pick(budget=self.budget, search=search, finalists=self.finalists)
 
     def text(self, setup: Setup) -> CalibrationSpec:
-        """Return what objectives over text are computed on: instruction data, nearer to tasks than calibration text is."""
+        """Return what objectives over text are computed on.
+
+        Instruction data, nearer to tasks than calibration text is.
+        """
         samples = 2 * (self.search_tokens // WINDOW)
         return CalibrationSpec(source=setup.training, samples=samples, length=WINDOW, seed=setup.seed)

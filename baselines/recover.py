@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from harness.recovery.recover import Recover as RecoverStep
-from harness.recovery.settings import TuningSettings
+from harness.recovery.recover_step import Recover as RecoverStep
+from harness.recovery.tuning import TuningSettings
 from harness.spec import Method, Setup, Step
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -27,7 +27,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 class Recover(TuningSettings, Method):
-    """Fine-tune what the recipe has made so far, for `tokens` tokens; alone in a recipe it fine-tunes the dense model.
+    """Fine-tune what the recipe has made so far, for `tokens` tokens.
+
+    Alone in a recipe it fine-tunes the dense model.
 
     `distill` is the weight of KL to the dense model, the rest is cross-entropy on responses. A preset gives the fields that
     neither the user nor the profile sets the values of its paper.

@@ -6,13 +6,16 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from harness.recovery.refit import Refit as RefitStep
-from harness.recovery.refit import Target
+from harness.recovery.refit_step import Refit as RefitStep
+from harness.recovery.refit_step import Target
 from harness.spec import Method, Setup, Step
 
 
 class Refit(Method):
-    """Correct each kept o_proj and down_proj on calibration text; training-free, and no parameter more or less."""
+    """Correct each kept o_proj and down_proj on calibration text.
+
+    training-free, and no parameter more or less.
+    """
 
     NAME = "refit"
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration"})

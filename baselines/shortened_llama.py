@@ -75,7 +75,7 @@ class ShortenedLlama(Method):
         """Return the layers that may go, the least important first, by `tokens` (samples, length)."""
         import torch
 
-        from harness.pruning.perplexity import perplexities_without
+        from harness.pruning.relay import perplexities_without
 
         if self.criterion == "ppl":
             scores, spares_ends = perplexities_without(model, tokens), self.paper_compat

@@ -25,7 +25,9 @@ SAME_INPUT = {  # these see what another projection sees, which comes before the
 
 
 class SparseGPT(Layerwise):
-    """Zero the weights of least w^2 / [H^-1]_jj and update the others; a layer's inputs come from the layers pruned before it.
+    """Zero the weights of least w^2 / [H^-1]_jj and update the others.
+
+    A layer's inputs come from the layers pruned before it.
 
     Frantar and Alistarh, arXiv 2301.00774, algorithm 1. H is damped by `damping` times the mean of its diagonal. Errors are
     compared over blocks of `block` columns and all rows, so that a row may lose more than another; a pattern within its

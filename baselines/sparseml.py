@@ -21,7 +21,9 @@ PRUNING = {"SparseGPTModifier", "WandaPruningModifier", "MagnitudePruningModifie
 
 
 class SparseML(Method):
-    """Run a recipe file, or a shipped recipe by its name: `sparseml:my-recipe.yaml`, `sparseml:wanda_2of4`.
+    """Run a recipe file, or a shipped recipe by its name.
+
+    `sparseml:my-recipe.yaml`, `sparseml:wanda_2of4`.
 
     SparseML's recipe language is llm-compressor's, its successor, and that runs it (`engine="llmcompressor"`).
     `engine="sparseml"` is the original 1.8.0, in the environment that `harness env create sparseml` builds. What the recipe

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class Wanda(Layerwise):
-    """Score |W_ij| * ||X_j||_2 within each output row; a layer's inputs come from the layers pruned before it.
+    """Score |W_ij| * ||X_j||_2 within each output row.
+
+    A layer's inputs come from the layers pruned before it.
 
     Sun et al., arXiv 2306.11695, eq. 1.
     """

@@ -1,4 +1,7 @@
-"""Runs for notebooks and scripts: open what is stored as tables, or make a run with the words of the command line."""
+"""Runs for notebooks and scripts.
+
+Open what is stored as tables, or make a run with the words of the command line.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ class Run:
 
     @classmethod
     def open(cls, store: str | Path = "harness-store", run: str = "") -> Run:
-        """Return the run called `run`, or the newest of the store; ValueError where there is none. Computes nothing."""
+        """Return the run called `run`, or the newest of the store; ValueError where there is none.
+
+        Computes nothing.
+        """
         kept = Store(Path(store)).opened()
         record = stored_run(kept, run, str(store))
         return cls(kept, record, *rows.read(record, kept))
@@ -74,19 +80,21 @@ class Run:
 
 
 def execute(*words: str, store: str | Path = "harness-store") -> Run:
-    """Make the run that `words` (key=value, as behind `harness run`) ask for and return it; what is stored is not done again.
+    """Make the run that `words` (key=value, as behind `harness run`) ask for and return it.
+
+    What is stored is not done again.
 
     ValueError says what is wrong with the words. A step that fails does not raise: its variant is among `failed`. No report is written.
     """
-    from harness import estimates
+    from harness import forecast
     from harness.command.planning import checked
-    from harness.run import Watch, record
-    from harness.run import execute as carry_out
+    from harness.execution import Watch, record
+    from harness.execution import execute as carry_out
 
     asked = [*words, f"store={store}"]
     started = time.time()
     planned, kept = checked(asked, settle=True)
-    estimates.check_disk(planned, kept)
+    forecast.check_disk(planned, kept)
     summary = carry_out(planned, kept, Watch())
     made = record(planned, kept, started, " ".join(["harness run", *asked]), summary)
     kept.save_run(made)

@@ -13,7 +13,7 @@ import sys
 import warnings
 
 from harness.command import help as helping
-from harness.command.catalogue import find, verbs
+from harness.command.all_verbs import find, verbs
 from harness.command.verb import DONE, FAILED, INTERRUPTED, WRONG
 from harness.machine import caches
 from harness.words.reasons import reason

@@ -65,7 +65,10 @@ def check_family(source: Path, families: Collection[str] | None, what: str) -> N
 
 
 def check_reloads(folder: Path, model: PreTrainedModel, name: str) -> None:
-    """Raise ValueError where what is stored computes something else than the model: hooks, modules and settings that no file holds."""
+    """Raise ValueError where what is stored computes something else than the model.
+
+    Hooks, modules and settings that no file holds.
+    """
     import torch
 
     from harness.models import checkpoint

@@ -1,4 +1,7 @@
-"""From `key=value` words to a validated run: words over a profile over defaults, all errors reported at once."""
+"""From `key=value` words to a validated run.
+
+Words over a profile over defaults, all errors reported at once.
+"""
 
 from __future__ import annotations
 
@@ -146,7 +149,10 @@ class RunConfig(_Section):
 
 
 def compose(words: list[str]) -> RunConfig:
-    """Return the run that `words` (key=value) describe; ConfigErrors with every error and the nearest valid names."""
+    """Return the run that `words` (key=value) describe.
+
+    ConfigErrors with every error and the nearest valid names.
+    """
     errors: list[str] = []
     words = _with_paper(words, errors)
     written: dict[str, str] = {}
@@ -198,7 +204,10 @@ def _device_errors(device: str) -> list[str]:
 
 
 def _read(key: str, text: str) -> Any:
-    """Return the value that stands behind `key=`, read as its kind is written; ValueError where it does not end."""
+    """Return the value that stands behind `key=`, read as its kind is written.
+
+    ValueError where it does not end.
+    """
     section, _, name = key.rpartition(".")
     fields: dict[str, type[BaseModel]] = {"": RunConfig, "calibration": CalibrationConfig, "measure": MeasureConfig}
     if section not in fields or name in ("settings", "calibration", "measure"):
@@ -210,7 +219,10 @@ def _read(key: str, text: str) -> Any:
 
 
 def _put(content: dict[str, Any], path: list[str], value: Any) -> None:
-    """Set what lies at `path` in nested mappings; mappings are merged. ValueError where the way leads through a value."""
+    """Set what lies at `path` in nested mappings; mappings are merged.
+
+    ValueError where the way leads through a value.
+    """
     for part in path[:-1]:
         content = content.setdefault(part, {})
         if not isinstance(content, dict):
@@ -280,7 +292,10 @@ def _lines(error: ValidationError) -> list[str]:
 
 
 def _name_errors(content: dict[str, Any]) -> list[str]:
-    """Return what is wrong with names and places: suite, model, data_dir, methods, their fields, quantizers, settings."""
+    """Return what is wrong with names and places.
+
+    Suite, model, data_dir, methods, their fields, quantizers, settings.
+    """
     given = content["settings"] if isinstance(content["settings"], dict) else {}
     settings = {name: fields for name, fields in given.items() if isinstance(fields, dict)}  # others: wrong by type
     checks: list[Callable[[], object]] = [

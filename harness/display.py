@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from harness.execution import Watch
 from harness.executors.local import Outcome
-from harness.run import Watch
 from harness.words.durations import duration
 
 

@@ -1,4 +1,7 @@
-"""What a model cannot do of what a run asks, told before any work: methods for other families, texts longer than it reads."""
+"""What a model cannot do of what a run asks, told before any work.
+
+Methods for other families, texts longer than it reads.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from harness.spec import CalibrationSpec, Method, Spec, Step
 
 
 def check_families(recipe: str, methods: Sequence[Method], model: Description) -> None:
-    """Raise ValueError where a method of the recipe does not take the model's family; one that is not told is let pass."""
+    """Raise ValueError where a method of the recipe does not take the model's family.
+
+    One that is not told is let pass.
+    """
     for method in methods:
         taken = method.families
         if model.family and taken is not None and model.family not in taken:

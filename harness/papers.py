@@ -59,7 +59,10 @@ def known() -> list[str]:
 
 
 def read(name: str) -> Paper:
-    """Return the table shipped as `name`, or in the YAML file that `name` points to; ValueError says what is wrong."""
+    """Return the table shipped as `name`, or in the YAML file that `name` points to.
+
+    ValueError says what is wrong.
+    """
     path = yaml_text.place(name, _shipped(), "paper")
     try:
         return Paper.model_validate(yaml_text.read(path, "paper file"))

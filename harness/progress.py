@@ -1,4 +1,7 @@
-"""Progress of the step that runs in this process: `track` in long loops, shown live by whoever listens."""
+"""Progress of the step that runs in this process.
+
+`track` in long loops, shown live by whoever listens.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,19 @@ INTERVAL = 0.2  # seconds between two reports
 
 
 def listen(listener: Listener | None, hearer: Callable[[str], None] | None = None) -> None:
-    """Send every later report of this process to `listener(fraction, text)`, notices to `hearer(text)`; None silences."""
+    """Send every later report of this process to `listener(fraction, text)`, notices to `hearer(text)`.
+
+    None silences.
+    """
     global _listener, _hearer
     _listener, _hearer = listener, hearer
 
 
 def notice(text: str) -> None:
-    """Tell the user something that must not go by unseen: what was begun anew, or done otherwise than asked."""
+    """Tell the user something that must not go by unseen.
+
+    What was begun anew, or done otherwise than asked.
+    """
     print(text, flush=True)  # into the step's log
     if _hearer is not None:
         _hearer(text)

@@ -17,7 +17,10 @@ Detail = Literal["", "of dense", "interval", "bounds"]  # what stands small besi
 
 @dataclass(frozen=True)
 class Column:
-    """Where a table shows a quantity: its place from the left, its detail, and what narrow tables drop first (the lowest)."""
+    """Where a table shows a quantity.
+
+    Its place from the left, its detail, and what narrow tables drop first (the lowest).
+    """
 
     place: float = 0.0
     priority: float = 0.0
@@ -36,7 +39,9 @@ class Button:
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a number is. A task's metric has a `kind`: a share of items, a plain mean, a perplexity, or bits a byte.
+    """What a number is. A task's metric has a `kind`.
+
+    A share of items, a plain mean, a perplexity, or bits a byte.
 
     `better` is empty where nobody said which way is better: such a number has no rank, no sign and no place in a verdict.
     """
@@ -67,7 +72,10 @@ class Quantity:
 
     @property
     def averages(self) -> bool:
-        """Tell whether it enters the average over tasks: shares of which more is better, which alone have one unit."""
+        """Tell whether it enters the average over tasks.
+
+        Shares of which more is better, which alone have one unit.
+        """
         return self.kind == "share" and self.better == "higher"
 
     @property
@@ -112,7 +120,10 @@ COSTS = (  # what making a variant took
 
 
 def share(name: str, better: Better = "higher") -> Quantity:
-    """Return a metric whose items lie in [0, 1], shown in percent; where more is better it enters averages."""
+    """Return a metric whose items lie in [0, 1], shown in percent.
+
+    Where more is better it enters averages.
+    """
     return Quantity(name, name, "%", better, "percent", 100.0, gate="points", kind="share")
 
 
@@ -149,7 +160,9 @@ LOSSES: dict[str, Kind] = {"perplexity": "perplexity", "weighted_perplexity": "p
 
 
 def metric(name: str, better: Better | None = None, *, aggregation: str = "", bounded: bool | None = None) -> Quantity:
-    """Return a task's metric from what its definition says; what it leaves open is as lm-eval's registry has it.
+    """Return a task's metric from what its definition says.
+
+    What it leaves open is as lm-eval's registry has it.
 
     `bounded` tells that the items lie in [0, 1]; None: as the registry has it, and of a name that it lacks nobody knows.
     """
@@ -169,7 +182,10 @@ def plain(found: Quantity) -> dict[str, str]:
 
 
 def recorded(name: str, kept: Mapping[str, str] | None) -> Quantity:
-    """Return a metric as a run's record has it; of an older record, which kept names alone, as lm-eval's registry has it."""
+    """Return a metric as a run's record has it.
+
+    Of an older record, which kept names alone, as lm-eval's registry has it.
+    """
     if not kept:
         return metric(name)
     better: Any = kept["better"]

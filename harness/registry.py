@@ -1,4 +1,7 @@
-"""Find every method and quantizer: the files of `baselines/` and `harness/quantizers/`, and third parties' entry points."""
+"""Find every method and quantizer.
+
+The files of `baselines/` and `harness/quantizers/`, and third parties' entry points.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +87,10 @@ def parse(text: str, settings: dict[str, dict[str, Any]]) -> tuple[type[Method],
 
 
 def own_method(file: str, name: str) -> type[Method]:
-    """Return the method class `name` of a Python file of the user's; ValueError says what is wrong with either."""
+    """Return the method class `name` of a Python file of the user's.
+
+    ValueError says what is wrong with either.
+    """
     path = home(file).resolve()
     module = _loaded(path)
     found = {key: value for key, value in vars(module).items() if _is(value, Method)}
@@ -103,7 +109,10 @@ def own_method(file: str, name: str) -> type[Method]:
 
 @cache
 def _loaded(path: Path) -> ModuleType:
-    """Return the module in a file, imported by its stem: the processes that run steps find it on the same search path."""
+    """Return the module in a file, imported by its stem.
+
+    The processes that run steps find it on the same search path.
+    """
     stem = path.stem
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
@@ -122,7 +131,10 @@ def _loaded(path: Path) -> ModuleType:
 
 
 def fields(kind: type[Method]) -> dict[str, FieldInfo]:
-    """Return the fields that a user may write, by name; those that a method fills itself (`repr=False`) are not among them."""
+    """Return the fields that a user may write, by name.
+
+    Those that a method fills itself (`repr=False`) are not among them.
+    """
     return {name: info for name, info in kind.model_fields.items() if info.repr}
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
-from harness.families.catalogue import families
+from harness.families.all_families import families
 from harness.quantities import Quantity, metric
 from harness.storage import sources
 from harness.storage.store import Corrupt
@@ -36,7 +36,10 @@ class Spec(BaseModel):
 
     @classmethod
     def key_name(cls) -> str:
-        """Return what the key calls this kind of thing; never where its module lies, so that files may be moved."""
+        """Return what the key calls this kind of thing.
+
+        Never where its module lies, so that files may be moved.
+        """
         return cls.__qualname__
 
     @classmethod
@@ -81,7 +84,10 @@ def _classes(value: Any) -> Iterator[type[Spec]]:
 
 
 class Cost(BaseModel):
-    """What a step is expected to need: tokens through the dense model, and seconds that no model size changes."""
+    """What a step is expected to need.
+
+    Tokens through the dense model, and seconds that no model size changes.
+    """
 
     forward_tokens: float = 0
     backward_tokens: float = 0
@@ -91,7 +97,10 @@ class Cost(BaseModel):
 
 @dataclass
 class Work:
-    """What a running step is given: where to write, what its ancestors made, and a place that survives a kill."""
+    """What a running step is given.
+
+    Where to write, what its ancestors made, and a place that survives a kill.
+    """
 
     draft: Path
     scratch: Path
@@ -143,7 +152,10 @@ class Step(Spec):
         return Cost()
 
     def checkpoint_share(self) -> float:
-        """Return the share of the dense model's bytes that this step's checkpoint takes at most; 0: it writes none."""
+        """Return the share of the dense model's bytes that this step's checkpoint takes at most.
+
+        0: it writes none.
+        """
         return 0.0
 
     def title(self) -> str:
@@ -207,7 +219,10 @@ class Method(Spec):
 
     @classmethod
     def open_budget(cls, fields: dict[str, Any]) -> bool:
-        """Tell whether the run's `budgets` are to be filled in: the method takes one, and none is among `fields`."""
+        """Tell whether the run's `budgets` are to be filled in.
+
+        The method takes one, and none is among `fields`.
+        """
         return "budget" in cls.model_fields and fields.get("budget") is None
 
     @property

@@ -1,4 +1,7 @@
-"""A run that fits the minutes that its user gives: as many items a task, and rounds of timing, as the time allows."""
+"""A run that fits the minutes that its user gives.
+
+As many items a task, and rounds of timing, as the time allows.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from harness import estimates
+from harness import forecast
 from harness.config import ConfigErrors, RunConfig
 from harness.evaluation.evaluate import Evaluate
+from harness.graph import Plan
 from harness.measures.speed import Speed
-from harness.plan import Plan
 from harness.spec import Step
 from harness.storage.sealed import Damaged, read_sealed, write_sealed
 from harness.storage.store import Store
@@ -43,11 +46,11 @@ def fitted(plan: Plan, store: Store) -> Effort:
     """
     run = plan.run
     assert run.minutes is not None
-    rate, parameters = estimates.machine_rate(run.resolved_dtype), estimates.model_parameters(plan, store)
-    past = estimates.history(store)
+    rate, parameters = forecast.machine_rate(run.resolved_dtype), forecast.model_parameters(plan, store)
+    past = forecast.history(store)
     steps = [node.step for node in plan.steps()]
     taken = {
-        effort: sum(estimates.seconds(effort.applied(step), parameters, rate, past) for step in steps)
+        effort: sum(forecast.seconds(effort.applied(step), parameters, rate, past) for step in steps)
         for effort in efforts(run)
     }
     fitting = [effort for effort, seconds in taken.items() if seconds <= 60 * run.minutes]
@@ -64,7 +67,10 @@ def fitted(plan: Plan, store: Store) -> Effort:
 
 
 def efforts(run: RunConfig) -> Iterator[Effort]:
-    """Yield efforts, those of more rounds first and of more items first among them; none beyond what the run asks for."""
+    """Yield efforts, those of more rounds first and of more items first among them.
+
+    None beyond what the run asks for.
+    """
     limits = [run.limit, *(limit for limit in LIMITS if run.limit is None or limit < run.limit)]
     for rounds in (run.measure.rounds, *(rounds for rounds in ROUNDS if rounds < run.measure.rounds)):
         for limit in limits:
@@ -78,7 +84,10 @@ def with_effort(run: RunConfig, effort: Effort) -> RunConfig:
 
 
 def settled(run: RunConfig, store: Store) -> Effort | None:
-    """Return the effort that a run of the same words settled on before: asked again, it finds its work done. None for a first."""
+    """Return the effort that a run of the same words settled on before.
+
+    Asked again, it finds its work done. None for a first.
+    """
     try:
         found = read_sealed(_place(run, store))
         return Effort(found["limit"], found["rounds"])

@@ -1,4 +1,7 @@
-"""Which weights a run still needs: what was let go is made again where a step reads it, and goes when all are measured."""
+"""Which weights a run still needs.
+
+What was let go is made again where a step reads it, and goes when all are measured.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from harness.storage.store import Store
 
 
 def read_by(node: Node, store: Store) -> Iterator[Node]:
-    """Yield the stored steps whose weights a step reads: the nearest before it that has any, those it needs, the dense model."""
+    """Yield the stored steps whose weights a step reads.
+
+    The nearest before it that has any, those it needs, the dense model.
+    """
     nearest = next((each for each in node.ancestors() if not store.has(each.key) or _holds(each, store)), None)
     found = [*node.needs, *node.ancestors()[-1:], *([nearest] if nearest else [])]
     yield from (each for each in {each.key: each for each in found}.values() if store.has(each.key))
@@ -25,13 +31,19 @@ def again(nodes: Sequence[Node], undone: Collection[str], store: Store) -> set[s
 
 
 def undone(nodes: Sequence[Node], store: Store) -> set[str]:
-    """Return the keys of steps that a run has to do: those that are not stored, and those whose weights it needs again."""
+    """Return the keys of steps that a run has to do.
+
+    Those that are not stored, and those whose weights it needs again.
+    """
     missing = {node.key for node in nodes if not store.has(node.key)}
     return missing | again(nodes, missing, store)
 
 
 def to_let_go(nodes: Sequence[Node], unmeasured: Collection[str], store: Store) -> list[str]:
-    """Return the keys of stored steps whose weights nothing needs: not shared, and behind none of the `unmeasured` steps."""
+    """Return the keys of stored steps whose weights nothing needs.
+
+    Not shared, and behind none of the `unmeasured` steps.
+    """
     needed = {each.key for node in nodes if node.key in unmeasured for each in (*node.ancestors(), *node.needs)}
     return [
         node.key

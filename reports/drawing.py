@@ -1,4 +1,7 @@
-"""What every part of the page is drawn with: a chart's axes and legend, a table's box and sortable heads."""
+"""What every part of the page is drawn with.
+
+A chart's axes and legend, a table's box and sortable heads.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Numbers with their 95 % intervals: means over few seeds, differences of groups, rank correlations. Pure."""
+"""Numbers with their 95 % intervals: means over few seeds, differences of groups, rank correlations.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +88,10 @@ def _fisher(value: float, n: int, variance: float, lost: int) -> Estimate:
 
 
 def after(values: Values, sizes: Values) -> Values:
-    """What a quadratic in size, fitted by least squares, leaves of the values: networks as if all were of one size."""
+    """What a quadratic in size, fitted by least squares, leaves of the values.
+
+    Networks as if all were of one size.
+    """
     distinct = len(np.unique(sizes))
     scaled = (sizes - sizes.mean()) / (sizes.std() or 1.0)
     terms = np.vander(scaled, min(3, distinct))  # (n, terms)

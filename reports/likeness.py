@@ -1,4 +1,7 @@
-"""Whether two runs may be compared at all: the same dense model in the same precision, asked the same in the same way. Pure."""
+"""Whether two runs may be compared at all.
+
+The same dense model in the same precision, asked the same in the same way. Pure.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ def model(run: Run) -> str:
 
 
 def same_model(one: Run, other: Run) -> bool | None:
-    """Tell whether both runs begin with the same weights, wherever they lay; None where one of them does not say."""
+    """Tell whether both runs begin with the same weights, wherever they lay.
+
+    None where one of them does not say.
+    """
     if one.get("origin") and other.get("origin"):
         return bool(one["origin"] == other["origin"])
     first, second = (_imported(run) for run in (one, other))

@@ -1,4 +1,7 @@
-"""One colour a method and one shape a quantizer, the same in every plot; told apart by colour-blind readers too."""
+"""One colour a method and one shape a quantizer, the same in every plot.
+
+Told apart by colour-blind readers too.
+"""
 
 from collections.abc import Sequence
 

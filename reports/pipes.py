@@ -14,7 +14,10 @@ def pipes(head: Sequence[str], rows: Sequence[Sequence[str]], *, text: Collectio
 
 
 def escaped(text: str) -> str:
-    """The text with everything Markdown or HTML would interpret made literal; one line, as a cell or a paragraph needs it."""
+    """The text with everything Markdown or HTML would interpret made literal.
+
+    One line, as a cell or a paragraph needs it.
+    """
     words = BEGINS.sub(r"\1\\\2", " ".join(text.replace("\\", "\\\\").split()))
     for letter, safe in (("&", "&amp;"), ("<", "&lt;"), *((letter, f"\\{letter}") for letter in "|*_[`~$")):
         words = words.replace(letter, safe)

@@ -7,7 +7,10 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """The value in JSON's types: NaN and infinities are null, numpy scalars and paths are what they stand for."""
+    """The value in JSON's types.
+
+    NaN and infinities are null, numpy scalars and paths are what they stand for.
+    """
     if isinstance(value, dict):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

@@ -34,7 +34,10 @@ def failure(row: Row) -> str:
 
 
 def saves_nothing(row: Row) -> bool:
-    """True where size, memory and speed are no savings: zeros stored densely, or quantized values computed in floating point."""
+    """True where size, memory and speed are no savings.
+
+    Zeros stored densely, or quantized values computed in floating point.
+    """
     return bool(row.get("simulated") or row.get("emulated"))
 
 

@@ -1,4 +1,6 @@
-"""Benchmarks of the hot paths (pytest-benchmark): `pytest tests/test_benchmarks.py --benchmark-only --benchmark-compare`.
+"""Benchmarks of the hot paths (pytest-benchmark).
+
+`pytest tests/test_benchmarks.py --benchmark-only --benchmark-compare`.
 
 Nothing here asserts a time: the figures are for comparing two commits on one quiet machine.
 """

@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from harness.doctor import checks as doctor
+from harness.doctor import installation as doctor
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -63,7 +63,10 @@ def test_listing_verbs_work(verb, tmp_path, capsys, monkeypatch):
 
 
 def test_pyproject_names_ranges_and_constraints_pins_within_them():
-    """A machine with a CUDA build of torch can install us; the exact set that was tested is in constraints.txt."""
+    """A machine with a CUDA build of torch can install us.
+
+    The exact set that was tested is in constraints.txt.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [
         *project["dependencies"],

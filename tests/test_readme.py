@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from harness import config, registry
-from harness.command.catalogue import find
+from harness.command.all_verbs import find
 from harness.command.paper import FORMATS
 from harness.command.run_words import run_words
 from harness.data import catalogue, suites

@@ -1,1 +1,4 @@
-"""What the verbs of the command line share: the model of a verb, its words, its help, the terminal, the stored run."""
+"""What the verbs of the command line share.
+
+The model of a verb, its words, its help, the terminal, the stored run.
+"""

@@ -1,4 +1,7 @@
-"""Fields of pydantic models as users read them: how a value is written, its default, what it means. Pure."""
+"""Fields of pydantic models as users read them: how a value is written, its default, what it means.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,10 @@ def choices(kind: Any) -> list[str]:
 
 
 def values(kind: Any, metadata: list[Any] | None = None) -> str:
-    """Return how a value of a type is written: its choices, or what kind of number or text within which bounds."""
+    """Return how a value of a type is written.
+
+    Its choices, or what kind of number or text within which bounds.
+    """
     if get_origin(kind) is Annotated:
         inner, *more = get_args(kind)
         return values(inner, [*more, *(metadata or [])])

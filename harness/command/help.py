@@ -1,4 +1,7 @@
-"""What `harness help` prints: all verbs with a line each, or one with its words, defaults and exit codes. Pure."""
+"""What `harness help` prints.
+
+All verbs with a line each, or one with its words, defaults and exit codes. Pure.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +79,10 @@ def markdown(verbs: Iterable[type[Verb]]) -> str:
 
 
 def words_table(words: Sequence[Word], sign: str = "=") -> str:
-    """Return a markdown table of words: how a value is written behind `name` and the sign, its default, its meaning."""
+    """Return a markdown table of words.
+
+    How a value is written behind `name` and the sign, its default, its meaning.
+    """
     lines = [f"| {'key' if sign == ':' else 'word'} | values | default | meaning |", "| :--- | :--- | :--- | :--- |"]
     return "\n".join([*lines, *(f"| {' | '.join(map(cell, _columns(word, sign)))} |" for word in words)])
 

@@ -1,4 +1,7 @@
-"""What `harness methods NAME` prints of a method, a quantizer or a searcher: its meaning, its fields, where it comes from."""
+"""What `harness methods NAME` prints of a method, a quantizer or a searcher.
+
+Its meaning, its fields, where it comes from.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,17 @@ from harness import config, registry
 from harness.command.fields import Word, words_of
 from harness.command.fields import written as as_written
 from harness.command.help import entries
+from harness.nas.searchers.all_searchers import searchers
 from harness.nas.searchers.base import Searcher
-from harness.nas.searchers.catalogue import searchers
 from harness.spec import Method, Quantizer
 from harness.words.nearest import nearest
 
 
 def kind_page(name: str) -> str:
-    """Return the pages of all that has that name, method, quantizer or searcher; ValueError names the nearest."""
+    """Return the pages of all that has that name, method, quantizer or searcher.
+
+    ValueError names the nearest.
+    """
     pages = [method_page(registry.methods()[name])] if name in registry.methods() else []
     pages += [quantizer_page(registry.quantizers()[name])] if name in registry.quantizers() else []
     pages += [searcher_page(searchers()[name])] if name in searchers() else []

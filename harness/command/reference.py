@@ -1,4 +1,7 @@
-"""The reference pages of docs/, made of what the code says of itself: `python -m harness.command.reference docs/reference`."""
+"""The reference pages of docs/, made of what the code says of itself.
+
+`python -m harness.command.reference docs/reference`.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,15 @@ from pydantic import BaseModel
 
 from harness import registry
 from harness.command import help as helping
-from harness.command.catalogue import verbs
+from harness.command.all_verbs import verbs
 from harness.command.fields import Word, words_of
 from harness.command.kind_page import facts, method_words, written
 from harness.command.run_words import run_words
 from harness.data import suites
 from harness.data.suites import Suite, SuiteTask
-from harness.families.catalogue import families
-from harness.measures.table import table
-from harness.nas.searchers.catalogue import searchers
+from harness.families.all_families import families
+from harness.measures.all_measures import table
+from harness.nas.searchers.all_searchers import searchers
 from harness.outside.commands import Command
 from harness.papers import Paper, PaperRow
 from harness.quantities import MEANINGS, METRICS, Quantity

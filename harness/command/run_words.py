@@ -1,4 +1,7 @@
-"""Verbs that take the keys of a run: `run` and `plan` all of them, those about searches what a search depends on."""
+"""Verbs that take the keys of a run.
+
+`run` and `plan` all of them, those about searches what a search depends on.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ def run_words() -> list[Word]:
 
 
 class OfRun(Verb):
-    """A verb whose words are those of a run, which checks them itself: its configuration tells of all errors at once."""
+    """A verb whose words are those of a run, which checks them itself.
+
+    Its configuration tells of all errors at once.
+    """
 
     EXITS: ClassVar[dict[int, str]] = EXITS | STEPS_FAILED
 

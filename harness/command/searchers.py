@@ -1,4 +1,7 @@
-"""Searchers of one super-network side by side: their hypervolumes, best networks and predictors, over seeds."""
+"""Searchers of one super-network side by side.
+
+Their hypervolumes, best networks and predictors, over seeds.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,10 @@ def stored(made: Searches, store: Store) -> list[Search]:
 
 
 def rows(found: Sequence[Search], evaluations: int) -> list[dict[str, Any]]:
-    """Return the numbers of each searcher, estimates over its seeds; ValueError where searches do not share a reference point."""
+    """Return the numbers of each searcher, estimates over its seeds.
+
+    ValueError where searches do not share a reference point.
+    """
     lost = [
         f"{one['name']} of seed {one['search_seed']}" for one in found if one["reference"] is None or not whole(one)
     ]
@@ -96,7 +102,10 @@ def _row(
 
 
 def _area(curve: Any, mark: int, last: int) -> float:
-    """Return the hypervolume after so many evaluations; the last mark takes all: a budget may be passed by a part of one."""
+    """Return the hypervolume after so many evaluations.
+
+    The last mark takes all: a budget may be passed by a part of one.
+    """
     return float(curve.area[-1] if mark == last else curve.at(np.array([mark]))[0])
 
 

@@ -1,4 +1,7 @@
-"""What `harness search` and `harness doctor search` begin with: a super-network and searches of it, planned as in a run."""
+"""What `harness search` and `harness doctor search` begin with.
+
+A super-network and searches of it, planned as in a run.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from harness import config, plan
+from harness import config, graph
 from harness.command.terminal import console
 from harness.config import ConfigErrors, RunConfig
 from harness.spec import Node
@@ -17,7 +20,7 @@ OWN_WORDS = re.compile(r"^method nas: (?:fields: |(\w+): (?=\1\b))")
 
 
 @dataclass
-class Searches(plan.Plan):
+class Searches(graph.Plan):
     """Searches of one super-network: each variant is the super-network, its one measure a search."""
 
     def steps(self) -> list[Node]:
@@ -51,7 +54,7 @@ def build(run: RunConfig, wanted: Iterable[str]) -> Searches:
     recipes = tuple(f"nas({fields})" for fields in wanted)
     asked = run.model_copy(update={"methods": recipes, "budgets": (1.0,), "quantizers": ("none",)})
     try:
-        made = plan.build(asked)
+        made = graph.build(asked)
     except ConfigErrors as error:
         lines = [OWN_WORDS.sub("", line) for line in error.lines]
         raise ConfigErrors(list(dict.fromkeys(lines))) from None

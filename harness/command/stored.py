@@ -1,4 +1,7 @@
-"""The store and the run that a verb reads: found, or refused in one line; what is damaged in it is told, never passed over."""
+"""The store and the run that a verb reads: found, or refused in one line.
+
+What is damaged in it is told, never passed over.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from harness.words.nearest import nearest
 
 
 def readable(place: str) -> Store:
-    """Return the store at `place`; ValueError where there is none. Records of runs and steps that are damaged are told."""
+    """Return the store at `place`; ValueError where there is none.
+
+    Records of runs and steps that are damaged are told.
+    """
     store = Store(Path(place)).opened()
     for line in [*map(str, store.damaged_runs()), *damaged_steps(store)]:
         console(stderr=True).print(f"note: {line}", style="yellow", soft_wrap=True)
@@ -27,7 +33,10 @@ def damaged_steps(store: Store) -> list[str]:
 
 
 def stored_run(store: Store, name: str, place: str) -> dict[str, Any]:
-    """Return the run called `name`, or the newest of the store written as `place`; ValueError where there is none."""
+    """Return the run called `name`, or the newest of the store written as `place`.
+
+    ValueError where there is none.
+    """
     runs = {run["id"]: run for run in store.runs()}
     if not runs:
         raise ValueError(f"store={place} holds no run; start with harness run suite=demo")

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
+from reports.grid import Cell, Fitted, Head, Line
 from reports.pipes import escaped, pipes
-from reports.terminal import Cell, Fitted, Head, Line
 
 WIDTH = 120  # letters, where the output is piped and COLUMNS says nothing
 NARROWEST = 40  # below that nothing of a table is left
@@ -36,7 +36,9 @@ def _columns(written: str) -> int | None:
 def show_table(
     headers: Sequence[str], rows: Sequence[Sequence[str]], *, title: str, form: str, last: Sequence[str] = ()
 ) -> None:
-    """Print rows below their title, as Markdown where `form` says so. The first column is text, the others are numbers.
+    """Print rows below their title, as Markdown where `form` says so.
+
+    The first column is text, the others are numbers.
 
     Where the width is short, columns go from the right, those named in `last` after all others.
     """

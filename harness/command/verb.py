@@ -1,4 +1,7 @@
-"""A verb of the command line as a model: its fields are its words, from which parsing, errors, help and completion come."""
+"""A verb of the command line as a model.
+
+Its fields are its words, from which parsing, errors, help and completion come.
+"""
 
 from __future__ import annotations
 

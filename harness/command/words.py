@@ -1,4 +1,7 @@
-"""How the words of verbs are written: lists, counts, numbers, names; each with the message that a wrong one gets."""
+"""How the words of verbs are written: lists, counts, numbers, names.
+
+Each with the message that a wrong one gets.
+"""
 
 from __future__ import annotations
 

@@ -48,7 +48,10 @@ def draw(spec: CalibrationSpec, tokenizer: PreTrainedTokenizerBase) -> Calibrati
 
 
 def training_rows(source: DataSource, tokenizer: PreTrainedTokenizerBase, *, length: int, seed: int) -> Tensor:
-    """Return packed rows (rows, 2, length): token ids and labels, prompts IGNORED; examples follow each other in a row."""
+    """Return packed rows (rows, 2, length): token ids and labels, prompts IGNORED.
+
+    Examples follow each other in a row.
+    """
     ids: list[int] = []
     labels: list[int] = []
     found = text.rows(source)

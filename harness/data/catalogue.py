@@ -1,4 +1,7 @@
-"""The table of tasks and texts: which file of a local mirror (`data_dir=`) holds which split, and who defines the task."""
+"""The table of tasks and texts.
+
+Which file of a local mirror (`data_dir=`) holds which split, and who defines the task.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ def _three(name: str, definition: str, train: int, validation: int, test: int) -
 
 
 def _one(definition: str, file: str, rows: int, split: str = "validation", train: int = 0) -> Layout:
-    """Return the layout of a task with one needed file; `train` rows beside it, where there are any, are for searches."""
+    """Return the layout of a task with one needed file.
+
+    `train` rows beside it, where there are any, are for searches.
+    """
     files, counts = {split: file}, {split: rows}
     if train:
         files, counts = {"train": file.replace(split, "train"), **files}, {"train": train, **counts}

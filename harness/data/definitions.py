@@ -58,7 +58,10 @@ class Definition:
 
     @property
     def examples(self) -> str | None:
-        """Where few-shot examples come from, lm-eval's own split first; never by its fallback to reported items."""
+        """Where few-shot examples come from, lm-eval's own split first.
+
+        Never by its fallback to reported items.
+        """
         configured = self.keys.get("fewshot_config") or {}
         if isinstance(configured, dict) and configured.get("samples"):
             return "fewshot_config"
@@ -85,7 +88,10 @@ class Definition:
         return [str(entry.get("name")) for entry in self.keys.get("filter_list") or []]
 
     def quantities(self, *, bounded: bool | None = None) -> dict[str, Quantity]:
-        """Return what the definition says of each metric; `bounded` is what a suite's author says of the share of its items."""
+        """Return what the definition says of each metric.
+
+        `bounded` is what a suite's author says of the share of its items.
+        """
         said = {self.named(entry): entry.get("higher_is_better") for entry in self.listed()}
         ways: dict[Any, Better | None] = {True: "higher", False: "lower"}
         return {
@@ -102,7 +108,10 @@ class Definition:
         return self.keys.get("metric_list") or [{"metric": name} for name in DEFAULT_METRICS[self.output_type]]
 
     def metrics(self) -> dict[str, str]:
-        """Return each metric's aggregation, in the definition's order; functions of the task's own by their name."""
+        """Return each metric's aggregation, in the definition's order.
+
+        Functions of the task's own by their name.
+        """
         found = {}
         for entry in self.listed():
             name = self.named(entry)
@@ -146,7 +155,10 @@ def included_files(path: Path, keys: dict[str, Any]) -> list[Path]:
 
 
 def sources_of(path: Path) -> Iterator[Path]:
-    """Yield the files that define a task: its YAML, what that includes, and the Python files beside them that it names."""
+    """Yield the files that define a task.
+
+    Its YAML, what that includes, and the Python files beside them that it names.
+    """
     keys = _parsed(path)
     yield path
     for name in _functions(keys):
@@ -248,7 +260,10 @@ for _loader in (_Loader, _OnceLoader):
 
 
 def overrides(source: DataSource, part: str) -> dict[str, Any]:
-    """Return what is to be written over lm-eval's own definition of `part`: its place, and its files and splits."""
+    """Return what is to be written over lm-eval's own definition of `part`.
+
+    Its place, and its files and splits.
+    """
     if source.definition is not None:
         path = Path(source.definition)
         return {"include": str(path), "task": part, **own_files(path)}
@@ -278,7 +293,10 @@ def _demo_splits(part: str) -> dict[str, str | None]:
 
 
 def own_files(path: Path) -> dict[str, Any]:
-    """Return `dataset_kwargs` with places made absolute, for a task defined beside a suite file; empty without files."""
+    """Return `dataset_kwargs` with places made absolute, for a task defined beside a suite file.
+
+    Empty without files.
+    """
     settings = read_yaml(path).get("dataset_kwargs") or {}
     if "data_files" not in settings:
         return {}
@@ -322,7 +340,10 @@ def manager() -> Any:
 
 
 def registered(name: str) -> dict[str, dict[str, Any]]:
-    """Return the keys of a task that lm-eval knows, or of all tasks of such a group or tag; empty where it knows none."""
+    """Return the keys of a task that lm-eval knows, or of all tasks of such a group or tag.
+
+    Empty where it knows none.
+    """
     entry = manager().task_index.get(name)
     if entry is None:
         return {}

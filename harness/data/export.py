@@ -72,7 +72,10 @@ def files(suite: Suite, names: Iterable[str] = ()) -> tuple[list[MirrorFile], li
 def export(
     wanted: Iterable[MirrorFile], target: Path, origin: Path | None
 ) -> Iterator[tuple[MirrorFile, int | None, str]]:
-    """Write each file; yield it with its rows (None: not to be had) and what was done. ValueError when a needed one is not."""
+    """Write each file; yield it with its rows (None: not to be had) and what was done.
+
+    ValueError when a needed one is not.
+    """
     failures = []
     for file in wanted:
         if file.complete(target):
@@ -104,7 +107,10 @@ def _copy(file: MirrorFile, origin: Path, target: Path) -> Path | None:
 
 @contextlib.contextmanager
 def _replacing(goal: Path) -> Iterator[tuple[Path, Path | None]]:
-    """Yield a draft that becomes `goal` once it is whole, and where the file that is there goes before; None for no file."""
+    """Yield a draft that becomes `goal` once it is whole, and where the file that is there goes before.
+
+    None for no file.
+    """
     goal.parent.mkdir(parents=True, exist_ok=True)
     draft = goal.with_name(f".{goal.name}.draft-{os.getpid()}")
     aside = goal.with_name(f"{goal.name}.before-{time.time_ns()}") if os.path.lexists(goal) else None
@@ -118,7 +124,10 @@ def _replacing(goal: Path) -> Iterator[tuple[Path, Path | None]]:
 
 
 def _write(goal: Path, rows: list[dict[str, Any]]) -> Path | None:
-    """Write JSON lines, whole or not at all, and return where a file that was there is now; the same rows give the same bytes."""
+    """Write JSON lines, whole or not at all, and return where a file that was there is now.
+
+    The same rows give the same bytes.
+    """
     content = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode()
     if goal.suffix == ".gz":
         packed = io.BytesIO()

@@ -10,7 +10,10 @@ PATIENCE = 5.0  # seconds
 
 @cache
 def settle() -> bool:
-    """Return whether the hub answers; where it does not, put its clients into offline mode, here and in later processes."""
+    """Return whether the hub answers.
+
+    Where it does not, put its clients into offline mode, here and in later processes.
+    """
     import huggingface_hub.constants as hub
 
     if hub.HF_HUB_OFFLINE:

@@ -32,7 +32,10 @@ def expected(name: str) -> tuple[dict[str, str], dict[str, int], str]:
 
 
 def local_files(name: str, folder: Path) -> dict[str, Path]:
-    """Return the existing files by split; ValueError naming the file and its rows when the evaluated one is missing."""
+    """Return the existing files by split.
+
+    ValueError naming the file and its rows when the evaluated one is missing.
+    """
     relative, rows, needed = expected(name)
     found = {split: folder / path for split, path in relative.items() if (folder / path).is_file()}
     if needed not in found:
@@ -68,7 +71,10 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def count_rows(path: Path, subject: str | None = None) -> int:
-    """Return the rows of a file, those of one subject where one is named; ValueError where it is cut off, or no such file inside."""
+    """Return the rows of a file, those of one subject where one is named.
+
+    ValueError where it is cut off, or no such file inside.
+    """
     changed = path.stat().st_mtime_ns
     try:
         return _count(path, changed) if subject is None else _subjects(path, changed)[subject]

@@ -1,4 +1,7 @@
-"""Where a named data set comes from: shipped, a local mirror, beside a suite file, or the hub; and what is in it."""
+"""Where a named data set comes from: shipped, a local mirror, beside a suite file, or the hub.
+
+And what is in it.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +95,10 @@ def _written_as_data(name: str, keys: dict[str, Any]) -> None:
 
 
 def _data_files(value: Any) -> dict[str, Path]:
-    """Return `data_files` as files by split and place, patterns as what they match; addresses are left to `datasets`."""
+    """Return `data_files` as files by split and place, patterns as what they match.
+
+    Addresses are left to `datasets`.
+    """
     if not isinstance(value, dict):
         value = {"train": value}
     listed = {split: [files] if isinstance(files, str) else files for split, files in value.items()}
@@ -115,7 +121,10 @@ def _content(files: dict[str, Path]) -> str:
 
 
 def hub_source(name: str) -> DataSource:
-    """Return a source that lm-eval or `datasets` fetches; ValueError when neither the hub nor its cache answers."""
+    """Return a source that lm-eval or `datasets` fetches.
+
+    ValueError when neither the hub nor its cache answers.
+    """
     content = " ".join(_revision(name, *place) for place in _hub_places(name))
     known = layout(name)
     rows = known.rows.get(known.evaluate, 1500) if known and not known.subject else 1500

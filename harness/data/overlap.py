@@ -38,7 +38,10 @@ def row_text(row: dict[str, Any]) -> str:
 
 
 def row_hash(row: dict[str, Any]) -> str:
-    """Return the hash that names a row, whatever file or order it comes in: of what is asked, or of the running text."""
+    """Return the hash that names a row, whatever file or order it comes in.
+
+    Of what is asked, or of the running text.
+    """
     asked = {key: value for key, value in row.items() if key != "output"}
     return digest(words(row_text(asked)))
 
@@ -48,7 +51,10 @@ def digest(said: str) -> str:
 
 
 def forms(task: Any, document: dict[str, Any]) -> Iterator[str]:
-    """Yield the words of an item's question as it may stand elsewhere: without choices, and a cloze filled in."""
+    """Yield the words of an item's question as it may stand elsewhere.
+
+    Without choices, and a cloze filled in.
+    """
     from harness.data.tasks import question
 
     yield words(question(task, document))

@@ -19,7 +19,10 @@ NAME = "own_text"  # of every such source: where the file lies and what it is ca
 
 
 def source(name: str, beside: Path | None = None) -> DataSource:
-    """Return the text in a file; ValueError where it is not there or holds no text. Its content hash decides the key."""
+    """Return the text in a file; ValueError where it is not there or holds no text.
+
+    Its content hash decides the key.
+    """
     path = home(name) if beside is None else beside / home(name)
     if not path.is_file():
         raise ValueError(f"text {name}: no such file")
@@ -29,7 +32,10 @@ def source(name: str, beside: Path | None = None) -> DataSource:
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of the file: its paragraphs, or its JSON lines. ValueError says what is wrong with it."""
+    """Return the rows of the file: its paragraphs, or its JSON lines.
+
+    ValueError says what is wrong with it.
+    """
     try:
         found = _paragraphs(path) if path.name.endswith(PROSE) else list(read_jsonl(path))
     except (OSError, EOFError, zlib.error, ValueError) as error:  # of gzip, of JSON, of what is no UTF-8

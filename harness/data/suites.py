@@ -106,7 +106,10 @@ def origins(name: str) -> str:
 
 
 def read(name: str) -> Suite:
-    """Return the suite shipped as `name`, or in the file that `name` points to; ValueError says what is wrong."""
+    """Return the suite shipped as `name`, or in the file that `name` points to.
+
+    ValueError says what is wrong.
+    """
     path = yaml_text.place(name, _shipped(), "suite")
     try:
         suite = Suite.model_validate(yaml_text.read(path, "suite file"))
@@ -124,7 +127,9 @@ def _shipped() -> Path:
 def sources(
     suite: Suite, data_dir: Path | None, notices: list[str]
 ) -> tuple[tuple[TaskSpec, ...], tuple[TaskSpec, ...]]:
-    """Return report tasks and search tasks with their data found; ValueError lists all that is missing or cannot be.
+    """Return report tasks and search tasks with their data found.
+
+    ValueError lists all that is missing or cannot be.
 
     Optional tasks without data are left out, with a line in `notices`; so are files that are cut short told.
     """
@@ -155,7 +160,10 @@ def sources(
 
 
 def _spec(task: SuiteTask, found: DataSource, notices: list[str]) -> TaskSpec:
-    """Return the task with its metric and shots settled; ValueError when its definition does not allow them."""
+    """Return the task with its metric and shots settled.
+
+    ValueError when its definition does not allow them.
+    """
     leaves = list(definitions(found).values())
     first = leaves[0] if leaves else Definition({"task": task.task})
     metric = _metric(task, first.metrics() if leaves else TOKEN_METRICS)
@@ -200,7 +208,10 @@ def _spec(task: SuiteTask, found: DataSource, notices: list[str]) -> TaskSpec:
 
 
 def _fewest_examples(found: DataSource) -> int | None:
-    """Return the rows of a mirror's file that examples are drawn from, of the subject that has the fewest; None for no file."""
+    """Return the rows of a mirror's file that examples are drawn from, of the subject that has the fewest.
+
+    None for no file.
+    """
     assert found.folder is not None
     files, counts = local_files(found.name, Path(found.folder)), []
     for part, each in definitions(found).items():
@@ -211,7 +222,10 @@ def _fewest_examples(found: DataSource) -> int | None:
 
 
 def _quantities(task: SuiteTask, metric: str, leaves: list[Definition], notices: list[str]) -> tuple[Quantity, ...]:
-    """Return what the definitions say of the metrics; ValueError where nobody says which way the headline is better."""
+    """Return what the definitions say of the metrics.
+
+    ValueError where nobody says which way the headline is better.
+    """
     if not leaves:
         return (quantities.metric(metric),)
     found = leaves[0].quantities()
@@ -244,7 +258,10 @@ def _quantities(task: SuiteTask, metric: str, leaves: list[Definition], notices:
 
 
 def _filter(task: SuiteTask, leaves: list[Definition], notices: list[str]) -> str:
-    """Return the filter that the suite names, empty for the first; of several a line in `notices` tells it."""
+    """Return the filter that the suite names, empty for the first.
+
+    Of several a line in `notices` tells it.
+    """
     listed = leaves[0].filters if leaves else []
     if task.filter is not None:
         if task.filter not in listed:
@@ -274,7 +291,10 @@ def _metric(task: SuiteTask, metrics: dict[str, str]) -> str:
 
 
 def training_source(name: str, data_dir: Path | None, beside: Path | None = None) -> DataSource:
-    """Return training data by name, or a file of the user's; ValueError where it is running text, which answers nothing."""
+    """Return training data by name, or a file of the user's.
+
+    ValueError where it is running text, which answers nothing.
+    """
     found = text_source(name, data_dir, beside)
     own = found.name == own_text.NAME
     running = not own_text.instructs(own_text.rows(Path(found.folder or ""))) if own else name in catalogue.RUNNING
@@ -287,7 +307,10 @@ def training_source(name: str, data_dir: Path | None, beside: Path | None = None
 
 
 def text_source(name: str, data_dir: Path | None, beside: Path | None = None) -> DataSource:
-    """Return calibration or training text by name, or a file of the user's; `beside` is the folder of the suite that names it."""
+    """Return calibration or training text by name, or a file of the user's.
+
+    `beside` is the folder of the suite that names it.
+    """
     if name.endswith(own_text.ENDINGS):
         return own_text.source(name, beside)
     if name not in catalogue.TEXT:

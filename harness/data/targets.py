@@ -55,7 +55,10 @@ def check(spec: TaskSpec) -> None:
 
 
 def _check_request(spec: TaskSpec, task: Any) -> None:
-    """Raise ValueError where the first item makes no request: too few examples for the shots, or a template that fails."""
+    """Raise ValueError where the first item makes no request.
+
+    Too few examples for the shots, or a template that fails.
+    """
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # a progress bar
             task.build_all_requests(samples=[0])

@@ -111,7 +111,10 @@ def searchable(spec: TaskSpec) -> bool:
 
 
 def question(task: Any, document: dict[str, Any]) -> str:
-    """Return the bare question, the same for every task that asks it: frame, case and white space do not count."""
+    """Return the bare question, the same for every task that asks it.
+
+    Frame, case and white space do not count.
+    """
     words = query(task, document).casefold().split()
     return " ".join(words[words[:1] == ["question:"] : len(words) - (words[-1:] == ["answer:"])])
 

@@ -1,4 +1,7 @@
-"""Templates of task definitions, filled in where they can read an item and nothing else: jinja's sandbox."""
+"""Templates of task definitions, filled in where they can read an item and nothing else.
+
+Jinja's sandbox.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from jinja2.sandbox import SandboxedEnvironment
 
 
 def sandbox() -> SandboxedEnvironment:
-    """Let lm-eval fill in every template in a sandbox from now on, and return it: a template could run commands otherwise."""
+    """Let lm-eval fill in every template in a sandbox from now on, and return it.
+
+    A template could run commands otherwise.
+    """
     from lm_eval import utils
 
     if not isinstance(utils.env, SandboxedEnvironment):

@@ -1,4 +1,7 @@
-"""What two ways of scoring the same candidates cost: alternately in one process, and the peak memory of each in a fresh one."""
+"""What two ways of scoring the same candidates cost.
+
+Alternately in one process, and the peak memory of each in a fresh one.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,10 @@ class Way:
 def alternating(
     ways: Mapping[str, Callable[[], Scores]], *, rounds: int, told: Callable[[str], object]
 ) -> dict[str, Way]:
-    """Let each way score all candidates `rounds` times, in turns whose order alternates; `told` hears what is running."""
+    """Let each way score all candidates `rounds` times, in turns whose order alternates.
+
+    `told` hears what is running.
+    """
     found = {name: Way() for name in ways}
     for number in range(rounds):
         for name in list(ways)[:: -1 if number % 2 else 1]:
@@ -67,7 +73,9 @@ def tau(one: np.ndarray, other: np.ndarray) -> float | None:
 
 
 def fresh_peak(work: Callable[..., object], *arguments: Any) -> int:
-    """Return the peak bytes of a fresh process that does `work`: resident, or of the GPU where it used one.
+    """Return the peak bytes of a fresh process that does `work`.
+
+    Resident, or of the GPU where it used one.
 
     The kernel's mark of this address space: ru_maxrss would keep that of the process it was forked from.
     """

@@ -1,4 +1,7 @@
-"""Floating-point operations of scoring: counted as torch runs them, and the least that a set of requests needs."""
+"""Floating-point operations of scoring.
+
+Counted as torch runs them, and the least that a set of requests needs.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ from harness.evaluation.trie import Floor
 
 @contextmanager
 def counting() -> Iterator[FlopCounterMode]:
-    """Count what runs inside the context; torch's counter knows attention's GPU kernels, the CPU's is added."""
+    """Count what runs inside the context.
+
+    Torch's counter knows attention's GPU kernels, the CPU's is added.
+    """
     kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     with FlopCounterMode(display=False, custom_mapping={kernel: _attention}) as counter:
         yield counter
@@ -27,7 +33,10 @@ def _attention(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None,
 
 
 def floor_flops(model: PreTrainedModel, floor: Floor) -> int:
-    """Return the operations of `floor`: two a weight and token, four a pair, head and its dimension; the head two a weight."""
+    """Return the operations of `floor`: two a weight and token, four a pair, head and its dimension.
+
+    The head two a weight.
+    """
     head = model.get_output_embeddings().weight.numel()
     linear = pairwise = 0
     for layer in model.get_decoder().layers:

@@ -1,4 +1,7 @@
-"""Decoders of a published geometry with random weights, and how fast their parts run beside the whole: shape only."""
+"""Decoders of a published geometry with random weights, and how fast their parts run beside the whole.
+
+Shape only.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,10 @@ TARGET = 1.3  # times dense, the speed that LLaMA-NAS (arXiv 2405.18377) claims 
 
 
 def build(geometry: str, *, dtype: str, device: str, seed: int) -> Any:
-    """Return a Llama of that geometry, built in `dtype` and filled once; ValueError where it does not fit into free memory."""
+    """Return a Llama of that geometry, built in `dtype` and filled once.
+
+    ValueError where it does not fit into free memory.
+    """
 
     place, kind = pick_device(device), getattr(torch, dtype)
     place = "cuda" if place == "auto" else place
@@ -83,7 +89,10 @@ def build(geometry: str, *, dtype: str, device: str, seed: int) -> Any:
 
 @torch.no_grad()
 def fill(model: Any, seed: int) -> None:
-    """Write every weight: matrices with one block of normal numbers repeated, norms with ones. Untouched pages are no memory."""
+    """Write every weight: matrices with one block of normal numbers repeated, norms with ones.
+
+    Untouched pages are no memory.
+    """
     generator = torch.Generator().manual_seed(seed)
     pattern = torch.randn(PATTERN, generator=generator).mul(SPREAD).to(model.dtype).to(model.device)
     for weight in model.parameters():
@@ -121,7 +130,9 @@ def alternating(
     rounds: int,
     told: Callable[[str], object],
 ) -> Iterator[dict[str, tuple[tuple[float, float], tuple[float, float]]]]:
-    """Yield each round's seconds of (prefill, decode) by member: the dense model's right beside it, then its own.
+    """Yield each round's seconds of (prefill, decode) by member.
+
+    The dense model's right beside it, then its own.
 
     A member or `dense` is a function that makes `model` behave as it. Dense goes before the member in every other round and
     after it in the others, members change places, and a round before the first one warms up.

@@ -1,4 +1,7 @@
-"""Members of the paper's space at a body's geometry: its corners, and samples of one size with other mixes of depth and width. Pure."""
+"""Members of the paper's space at a body's geometry.
+
+Its corners, and samples of one size with other mixes of depth and width. Pure.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ WITHIN = 0.01  # share of the wanted parameters that a sample may be off
 
 
 def corners(space: Space) -> dict[str, Architecture]:
-    """Return the four members of most and fewest layers, all wide and all narrow; the first is the whole network."""
+    """Return the four members of most and fewest layers, all wide and all narrow.
+
+    The first is the whole network.
+    """
     tops = space.upper()
     found = {}
     for depth in (tops[0], 0):

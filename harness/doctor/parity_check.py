@@ -39,7 +39,10 @@ class Parity:
 
 
 def compare(task: str, ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]], headline: Quantity) -> Parity:
-    """Return how rows scored by us differ from those by the oracle; ValueError where they are not the same items."""
+    """Return how rows scored by us differ from those by the oracle.
+
+    ValueError where they are not the same items.
+    """
     if [row["item"] for row in ours] != [row["item"] for row in theirs]:
         raise ValueError(f"{task}: the two scorers were asked different items")
     near = differing = beyond = texts = over = count = 0

@@ -1,4 +1,7 @@
-"""Candidates scored twice on the same items: as a search does it, and by lm-eval on a copy of each, as a plain loop would."""
+"""Candidates scored twice on the same items.
+
+As a search does it, and by lm-eval on a copy of each, as a plain loop would.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ from harness.data import tasks as data
 from harness.nas.architecture import Architecture
 from harness.nas.fitness import Chunk, Questions, drawn, load_items, reported_questions, stages
 from harness.nas.records import Records
-from harness.nas.search import Search, load
+from harness.nas.search_step import Search, load
+from harness.nas.searchers.all_searchers import searcher
 from harness.nas.searchers.base import Ask
-from harness.nas.searchers.catalogue import searcher
 from harness.nas.space import Space
 from harness.nas.supernet import Elastic, extracted
 from harness.nas.tally import Tally, mean, merged, tally
@@ -76,7 +79,10 @@ def ground(work: Work, step: Search) -> Ground:
 
 
 def population(space: Space, count: int, seed: int) -> np.ndarray:
-    """Return distinct genomes (count, genes) as a search's first loops ask them: half of them seeds, half a sample."""
+    """Return distinct genomes (count, genes) as a search's first loops ask them.
+
+    Half of them seeds, half a sample.
+    """
     seeds = space.seeds()
     spread = seeds[np.argsort(space.sizes(seeds), kind="stable")]
     first = spread[np.unique(np.linspace(0, len(spread) - 1, min(len(spread), -(-count // 2))).round().astype(int))]
@@ -85,7 +91,10 @@ def population(space: Space, count: int, seed: int) -> np.ndarray:
 
 
 def by_search(subject: Ground, genomes: np.ndarray, place: Path) -> Scores:
-    """Score the genomes through the whole of a search's own loop: stages, records on disk, front and hypervolume told."""
+    """Score the genomes through the whole of a search's own loop.
+
+    Stages, records on disk, front and hypervolume told.
+    """
 
     with Elastic(subject.model) as elastic:
         oracle = _oracle(subject, elastic, place, len(genomes))
@@ -128,7 +137,10 @@ def _known(oracle: Oracle, candidates: Sequence[Architecture]) -> Scores:
 
 
 def by_lm_eval(subject: Ground, candidates: Sequence[Architecture]) -> Scores:
-    """Score each candidate as a plain loop does: a copy of its own, a new HFLM, lm-eval's requests built, batches of 16."""
+    """Score each candidate as a plain loop does.
+
+    A copy of its own, a new HFLM, lm-eval's requests built, batches of 16.
+    """
     found, headline = [], []
     for one in candidates:
         likelihoods, told = answers(extracted(subject.model, one), subject)
@@ -171,7 +183,10 @@ def _scores(tallies: Sequence[Tally]) -> Scores:
 
 
 def peak_work(kind: str, work: Work, step: Search, genomes: np.ndarray) -> None:
-    """Do what a fresh process is watched at: "search" scores candidates, "ours" and "lm-eval" the whole network only."""
+    """Do what a fresh process is watched at.
+
+    "search" scores candidates, "ours" and "lm-eval" the whole network only.
+    """
     from lm_eval.evaluator import evaluate
 
     from harness.evaluation.lm import TreeLM

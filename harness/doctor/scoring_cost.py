@@ -1,4 +1,7 @@
-"""What scoring costs with our engine and with lm-eval's HFLM: same process, same model, same requests, alternately."""
+"""What scoring costs with our engine and with lm-eval's HFLM.
+
+Same process, same model, same requests, alternately.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,10 @@ class Comparison:
     costs: dict[str, Cost]
 
     def ratio(self, quantity: str) -> float:
-        """Return how many times more HFLM needs: FLOPs, or the median over paired passes of CPU or wall seconds."""
+        """Return how many times more HFLM needs.
+
+        FLOPs, or the median over paired passes of CPU or wall seconds.
+        """
         ours, theirs = self.costs["tree"], self.costs["hflm"]
         if quantity == "flops":
             return theirs.flops / ours.flops

@@ -1,4 +1,7 @@
-"""What `harness doctor parity` and `harness doctor scoring` begin with: one dense model and the tasks of a suite."""
+"""What `harness doctor parity` and `harness doctor scoring` begin with.
+
+One dense model and the tasks of a suite.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def subject(words: Sequence[str], purpose: str, wanted: Sequence[str]) -> Subjec
     import transformers
 
     transformers.logging.set_verbosity_error()
-    from harness import config, plan
+    from harness import config, graph
     from harness.evaluation.evaluate import token_level
     from harness.executors.local import run_steps
     from harness.models import checkpoint
@@ -44,7 +47,7 @@ def subject(words: Sequence[str], purpose: str, wanted: Sequence[str]) -> Subjec
         run = config.compose([*words, "profile=standard", "methods=[dense]", "quantizers=[none]"])
         store = Store(run.store)
         store.prepare()
-        made = plan.build(run)
+        made = graph.build(run)
         dense = made.variants[0]
         specs = tuple(
             spec

@@ -1,4 +1,7 @@
-"""Attention over a packed trie: every segment attends to its ancestors and itself, wherever in the row they lie."""
+"""Attention over a packed trie.
+
+Every segment attends to its ancestors and itself, wherever in the row they lie.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ def packed_attention(
     sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Return (1, nodes, heads, head_dim); `carry` gives the keys of earlier batches and takes those for the next one."""
+    """Return (1, nodes, heads, head_dim).
+
+    `carry` gives the keys of earlier batches and takes those for the next one.
+    """
     layer = module.layer_idx
     queries, keys, values = (state[0].transpose(0, 1) for state in (query, key, value))  # (nodes, heads, head_dim)
     if batch.carried:

@@ -53,7 +53,10 @@ class Group:
 
 @dataclass
 class Batch:
-    """One row of nodes. Batches of one `pack` are scored in their order: each starts from keys that the one before kept."""
+    """One row of nodes. Batches of one `pack` are scored in their order.
+
+    Each starts from keys that the one before kept.
+    """
 
     ids: Tensor  # (1, nodes)
     positions: Tensor  # (1, nodes)

@@ -1,4 +1,7 @@
-"""The quantiles and chances that intervals and tests are made of, by scipy.special: scipy.stats takes a second to import. Pure."""
+"""The quantiles and chances that intervals and tests are made of, by scipy.special.
+
+scipy.stats takes a second to import. Pure.
+"""
 
 from __future__ import annotations
 
@@ -32,5 +35,8 @@ def fair_tosses(count: int) -> np.ndarray:
 
 
 def sign_test(up: int, down: int) -> float:
-    """Return the two-sided exact p of `up` against `down` when both are equally likely; 1 for none of either."""
+    """Return the two-sided exact p of `up` against `down` when both are equally likely.
+
+    1 for none of either.
+    """
     return min(1.0, 2 * float(special.bdtr(min(up, down), up + down, 0.5))) if up + down else 1.0

@@ -6,7 +6,9 @@ import numpy as np
 
 
 def front(costs: np.ndarray) -> np.ndarray:
-    """Return the mask (n,) of the rows of `costs` (n, 2) that no other dominates; equal rows are in it together.
+    """Return the mask (n,) of the rows of `costs` (n, 2) that no other dominates.
+
+    Equal rows are in it together.
 
     Rows with NaN or infinity are in no front and dominate nothing.
     """
@@ -22,7 +24,10 @@ def front(costs: np.ndarray) -> np.ndarray:
 
 
 def hypervolume(costs: np.ndarray, reference: np.ndarray) -> float:
-    """Return the area that the rows (n, 2) dominate below `reference` (2,); rows beyond it, and with NaN, add nothing."""
+    """Return the area that the rows (n, 2) dominate below `reference` (2,).
+
+    Rows beyond it, and with NaN, add nothing.
+    """
     inside = costs[(costs < reference).all(axis=1)]
     inside = np.unique(inside[front(inside)], axis=0)  # by rising first cost
     tops = np.concatenate([reference[1:2], inside[:-1, 1]])  # the strip of a row ends where its left neighbour's begins

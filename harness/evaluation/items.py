@@ -56,7 +56,10 @@ def choice_item(
     part: str | None = None,
     cluster: str | None = None,
 ) -> dict[str, Any]:
-    """Return the row of a multiple-choice sample as lm-eval logged it; items of one `cluster` (or question) are correlated."""
+    """Return the row of a multiple-choice sample as lm-eval logged it.
+
+    Items of one `cluster` (or question) are correlated.
+    """
     responses = sample["filtered_resps"][: len(sample["arguments"])]
     likelihoods = [float(response[0]) for response in responses]
     lengths = [len(choice) for choice in choices]
@@ -86,7 +89,9 @@ def loss_item(task: str, index: int, item: str, loss: float, units: float, **mor
 
 
 def value(row: dict[str, Any], quantity: Quantity) -> float:
-    """Return one item's share in a metric: 0 or 1 for accuracies, nats for losses; NaN where the row has no such metric.
+    """Return one item's share in a metric: 0 or 1 for accuracies, nats for losses.
+
+    NaN where the row has no such metric.
 
     truthfulqa_mc2's acc is the probability mass on true choices (Lin et al., arXiv 2109.07958); of a task that
     scores one given answer (lambada), acc says whether greedy decoding gives it.
@@ -121,7 +126,10 @@ def _mass(likelihoods: Sequence[float], labels: Sequence[int]) -> float:
 
 
 def units(row: dict[str, Any], quantity: Quantity) -> float:
-    """Return what the item's loss is divided by: words or tokens, or bytes for the byte metrics; 1 for all but losses."""
+    """Return what the item's loss is divided by: words or tokens, or bytes for the byte metrics.
+
+    1 for all but losses.
+    """
     if not quantity.lossy or row["units"] is None:
         return 1.0
     by_bytes = quantity.key in ("byte_perplexity", "bits_per_byte")
@@ -151,14 +159,19 @@ def present(row: dict[str, Any]) -> list[str]:
 
 
 def having(rows: list[dict[str, Any]], quantity: Quantity) -> list[dict[str, Any]]:
-    """Return the rows that the metric is made of: a task may judge some items only, and its mean is over those."""
+    """Return the rows that the metric is made of.
+
+    A task may judge some items only, and its mean is over those.
+    """
     return [row for row in rows if not math.isnan(value(row, quantity))]
 
 
 def scores(
     rows: list[dict[str, Any]], headline: Quantity, others: Mapping[str, Quantity] | None = None
 ) -> dict[str, float]:
-    """Return the metrics of one task, recomputed from its items; of `others` what its definition says beside the headline.
+    """Return the metrics of one task, recomputed from its items.
+
+    Of `others` what its definition says beside the headline.
 
     Of means also the standard errors and `stderr`, that of the headline, clustered where items share a passage or
     subject (Miller, arXiv 2411.00640, eq. 4). `n` counts the items that the headline is made of.

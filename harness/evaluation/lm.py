@@ -1,4 +1,7 @@
-"""lm-eval models: HFLM with its log-likelihood engine replaced by packed tries, and HFLM as it is; both can be killed."""
+"""lm-eval models: HFLM with its log-likelihood engine replaced by packed tries, and HFLM as it is.
+
+Both can be killed.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,9 @@ Answer = tuple[float, bool]
 
 
 class StockLM(HFLM):
-    """lm-eval's own scorer, the oracle that ours is compared with; `journal` remembers what a killed run has scored.
+    """lm-eval's own scorer, the oracle that ours is compared with.
+
+    `journal` remembers what a killed run has scored.
 
     `cut_requests` counts those whose contexts lost their beginnings since the model reads no more: lm-eval does so silently.
     """
@@ -91,7 +96,10 @@ class StockLM(HFLM):
 
 
 def generation_keys(requests: Sequence[Any]) -> list[str]:
-    """Return a key for each request: equal ones share an answer, unless it is drawn, when each is a draw of its own."""
+    """Return a key for each request.
+
+    Equal ones share an answer, unless it is drawn, when each is a draw of its own.
+    """
     asked: Counter[str] = Counter()
     keys = []
     for request in requests:

@@ -1,4 +1,7 @@
-"""Two variants on the same items: their difference, its interval and tests, and what so many items could show. Pure."""
+"""Two variants on the same items.
+
+Their difference, its interval and tests, and what so many items could show. Pure.
+"""
 
 from __future__ import annotations
 
@@ -125,7 +128,9 @@ def average(tasks: Sequence[Paired], *, level: float = LEVEL, seed: int = 0) -> 
 
 
 def mean_difference(tasks: Sequence[Difference | Paired], *, level: float = LEVEL) -> Difference:
-    """Return the mean over tasks of their differences: every task counts alike, whatever its number of items.
+    """Return the mean over tasks of their differences.
+
+    Every task counts alike, whatever its number of items.
 
     Tasks are independent strata: the variances add, with Satterthwaite's degrees of freedom. Of one task it is that task's.
     """
@@ -167,7 +172,9 @@ def unanimous(estimate: float, groups: int, *, level: float = LEVEL) -> tuple[fl
 def detectable(
     stderr: float | None, freedom: float, groups: int | None, *, level: float = LEVEL, power: float = POWER
 ) -> float | None:
-    """Return the smallest true difference that is found with `power`: (t_{1-alpha/2} + t_power) standard errors.
+    """Return the smallest true difference that is found with `power`.
+
+    (t_{1-alpha/2} + t_power) standard errors.
 
     Student's quantiles, normal ones (1.96 + 0.84) for many clusters, as the interval has them. Of 0/1 values in
     `groups` independent clusters never less than the share of one-way flips that yields with `power` as many as an
@@ -223,7 +230,10 @@ def _distribution(sizes: np.ndarray) -> np.ndarray:
 
 
 def holm(probabilities: Sequence[float]) -> list[float]:
-    """Return the p values adjusted for being so many (Holm 1979): below alpha only with family-wise error alpha."""
+    """Return the p values adjusted for being so many (Holm 1979).
+
+    Below alpha only with family-wise error alpha.
+    """
     found = np.array(probabilities, dtype=float)
     order = np.argsort(found, kind="stable")
     adjusted = np.minimum(1.0, np.maximum.accumulate(found[order] * np.arange(len(found), 0, -1)))

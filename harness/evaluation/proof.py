@@ -1,4 +1,7 @@
-"""Whether the packed scorer gives what a model's own forward pass gives: a few requests through both, before the first use."""
+"""Whether the packed scorer gives what a model's own forward pass gives.
+
+A few requests through both, before the first use.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from transformers import PreTrainedModel
 from harness.evaluation.batches import pack
 from harness.evaluation.scorer import scored
 from harness.evaluation.trie import Request
-from harness.families.catalogue import known
+from harness.families.all_families import known
 
 # How far log-likelihoods of tokens may lie apart, at most and on average, as shares of their mean size: both ways add up the same
 # products in another order, at every layer. SmolLM2-135M (15 nats a token) is off by 3e-5 and 1.3e-6 in float32 and by 0.03 and
@@ -35,7 +38,10 @@ NARROW = 24
 
 @dataclass(frozen=True)
 class Proof:
-    """What the two ways differed by in nats a token; `why` says why the packed scorer may not be used, "" where it may."""
+    """What the two ways differed by in nats a token.
+
+    `why` says why the packed scorer may not be used, "" where it may.
+    """
 
     why: str
     largest: float | None = None
@@ -111,7 +117,10 @@ def packed_tokens(model: PreTrainedModel, asked: Sequence[Request]) -> list[floa
 
 @contextlib.contextmanager
 def window(model: PreTrainedModel) -> Iterator[int | None]:
-    """Give the width of the model's sliding window, None without one; one of more than WIDE is NARROW meanwhile."""
+    """Give the width of the model's sliding window, None without one.
+
+    One of more than WIDE is NARROW meanwhile.
+    """
     config = model.config.get_text_config()
     width = getattr(config, "sliding_window", None)
     if not width or width <= WIDE:

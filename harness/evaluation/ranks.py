@@ -10,7 +10,10 @@ FEW = 8  # values of a group, up to which the exact distribution is counted
 
 
 def kendall(one: np.ndarray, other: np.ndarray) -> float:
-    """Return Kendall's tau-b (1945) of values (n,), ties corrected for; NaN where either has one value only."""
+    """Return Kendall's tau-b (1945) of values (n,), ties corrected for.
+
+    NaN where either has one value only.
+    """
     together = ordered_one = ordered_other = 0
     for start in range(0, len(one), BLOCK):
         first, second = (np.sign(values[start : start + BLOCK, None] - values) for values in (one, other))  # (block, n)
@@ -23,7 +26,10 @@ def kendall(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def spearman(one: np.ndarray, other: np.ndarray) -> float:
-    """Return Spearman's rank correlation of values (n,): Pearson's of their ranks, ties sharing the mean of theirs."""
+    """Return Spearman's rank correlation of values (n,).
+
+    Pearson's of their ranks, ties sharing the mean of theirs.
+    """
     return float(np.corrcoef(ranks(one), ranks(other))[0, 1])
 
 
@@ -54,7 +60,10 @@ def mann_whitney(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _ways(n: int, m: int) -> np.ndarray:
-    """Return how many orders of n and m values have each rank sum's excess 0 .. n * m: a Gaussian binomial coefficient."""
+    """Return how many orders of n and m values have each rank sum's excess 0 .. n * m.
+
+    A Gaussian binomial coefficient.
+    """
     ways = np.ones(1)
     for part in range(1, n + 1):
         grown = np.zeros(len(ways) + m + part)

@@ -99,7 +99,10 @@ def _choice(task: Any, name: str, sample: dict[str, Any], judged: list[dict[str,
 
 
 def _asked(task: Any, sample: dict[str, Any]) -> str:
-    """Return the item as it was put to the model, without examples ahead of it: boolq's passage and its question."""
+    """Return the item as it was put to the model, without examples ahead of it.
+
+    Boolq's passage and its question.
+    """
     text = task.doc_to_text(sample["doc"])
     return text if isinstance(text, str) and text else query(task, sample["doc"])
 

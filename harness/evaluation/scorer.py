@@ -1,4 +1,7 @@
-"""Score answers with every shared prefix read once: a packed trie through the body, unique positions through the head."""
+"""Score answers with every shared prefix read once.
+
+A packed trie through the body, unique positions through the head.
+"""
 
 from __future__ import annotations
 

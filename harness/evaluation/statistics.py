@@ -1,4 +1,7 @@
-"""Intervals for suite averages and their differences, from items alone: stratified paired bootstrap. Pure."""
+"""Intervals for suite averages and their differences, from items alone: stratified paired bootstrap.
+
+Pure.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Pack scoring requests so that every shared token prefix is computed once: one row of tokens in the order of a trie. Pure."""
+"""Pack scoring requests so that every shared token prefix is computed once.
+
+One row of tokens in the order of a trie. Pure.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,9 @@ class Request:
 
 @dataclass
 class Segment:
-    """Consecutive nodes that attend in one call: to all of `prefix`, and to each other where `runs` says so.
+    """Consecutive nodes that attend in one call.
+
+    To all of `prefix`, and to each other where `runs` says so.
 
     Keys count the carried nodes first, then the fresh ones.
     """
@@ -51,7 +56,10 @@ class Segment:
 
 @dataclass
 class Row:
-    """Fresh nodes in trie order. The first `carried` keys are a path of nodes that the row before computed."""
+    """Fresh nodes in trie order.
+
+    The first `carried` keys are a path of nodes that the row before computed.
+    """
 
     carried: int = 0
     tokens: list[int] = field(default_factory=list)
@@ -139,7 +147,10 @@ def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
 
 @dataclass(frozen=True)
 class Floor:
-    """The least work that scores a set of requests: every unique prefix read once, every unique position scored once."""
+    """The least work that scores a set of requests.
+
+    Every unique prefix read once, every unique position scored once.
+    """
 
     tokens: int  # unique token prefixes, through the body
     pairs: int  # (token, token it may look at), itself included: what attention multiplies

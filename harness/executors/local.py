@@ -1,4 +1,7 @@
-"""Run steps in a fresh process forked from one with the imports done; a death of ours ends the child as well."""
+"""Run steps in a fresh process forked from one with the imports done.
+
+A death of ours ends the child as well.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,9 @@ WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a process of steps ended; `reason` is empty when all is stored, `corrupt` names a stored step found damaged.
+    """How a process of steps ended.
+
+    `reason` is empty when all is stored, `corrupt` names a stored step found damaged.
 
     `meanwhile`: keys that another run had stored when our turn came.
     """
@@ -48,7 +53,10 @@ def run_steps(
     progress: Callable[[float, str], None],
     notice: Callable[[str], None] = print,
 ) -> Outcome:
-    """Run one step, or several that share a session, and return how it went. The log of the first one's key has the output."""
+    """Run one step, or several that share a session, and return how it went.
+
+    The log of the first one's key has the output.
+    """
     begun = time.monotonic()
     for node in nodes:
         _ = node.key, node.code  # worked out here once, for all processes: modules are parsed for it
@@ -122,7 +130,10 @@ def _child(
 
 
 def _cuda_is_spoilt() -> bool:
-    """Tell whether this process was forked from one that had asked CUDA something: torch refuses to use it then."""
+    """Tell whether this process was forked from one that had asked CUDA something.
+
+    Torch refuses to use it then.
+    """
     import torch
 
     return bool(torch.cuda._is_in_bad_fork())
@@ -138,7 +149,10 @@ def _die_with_parent(pipe: multiprocessing.connection.Connection, over: threadin
 
 
 def perform(nodes: Sequence[Node], store: Store, device: str, expected: dict[str, float]) -> tuple[str, ...]:
-    """Do the steps in this process and commit each; return the keys of those that another run stored meanwhile."""
+    """Do the steps in this process and commit each.
+
+    Return the keys of those that another run stored meanwhile.
+    """
     from harness.models.checkpoint import pick_device
 
     with ExitStack() as stack:

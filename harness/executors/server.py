@@ -1,4 +1,7 @@
-"""The process that steps are forked from, with the imports done: how it is started, and how the threads of steps wait."""
+"""The process that steps are forked from, with the imports done.
+
+How it is started, and how the threads of steps wait.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ ASLEEP = "other processes hold cores of this machine: threads sleep while they w
 
 @dataclass
 class Server:
-    """How the next process is started: `method` of multiprocessing, `asleep` threads; `serving` is how it runs now."""
+    """How the next process is started: `method` of multiprocessing, `asleep` threads.
+
+    `serving` is how it runs now.
+    """
 
     method: str = "forkserver"
     preload: tuple[str, ...] = ("harness.executors.warm",)
@@ -31,7 +37,9 @@ class Server:
 
     @contextmanager
     def context(self, *, timed: bool, notice: Callable[[str], None]) -> Iterator[Any]:
-        """Give what starts processes. Threads sleep while they wait from the first step on that finds cores taken.
+        """Give what starts processes.
+
+        Threads sleep while they wait from the first step on that finds cores taken.
 
         Timed steps wait as ever. The library of threads reads how when it is loaded, so the server is started anew.
         """
@@ -56,7 +64,10 @@ class Server:
 
 
 def _within_reach() -> None:
-    """Let the sockets of our processes lie where their paths are short enough; a long TMPDIR is not such a place."""
+    """Let the sockets of our processes lie where their paths are short enough.
+
+    A long TMPDIR is not such a place.
+    """
     settings: dict[str, Any] = multiprocessing.process.current_process()._config  # type: ignore[attr-defined]
     if settings.get("tempdir") or len(tempfile.gettempdir()) <= LONGEST:
         return

@@ -1,1 +1,4 @@
-"""The decoder families that methods take, a file each, named as transformers names the model type. No torch."""
+"""The decoder families that methods take, a file each, named as transformers names the model type.
+
+No torch.
+"""

@@ -1,4 +1,7 @@
-"""What is to be told of a family of Llama-shaped decoders: the rest follows from transformers' own classes. Pure."""
+"""What is to be told of a family of Llama-shaped decoders.
+
+The rest follows from transformers' own classes. Pure.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Where downloads and data sets in Arrow form are kept: HARNESS_CACHE or the user's cache folder, tried before the work."""
+"""Where downloads and data sets in Arrow form are kept.
+
+HARNESS_CACHE or the user's cache folder, tried before the work.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ def hub_folder() -> Path:
 
 
 def settle() -> None:
-    """Let the hub's libraries keep their files under HARNESS_CACHE where the home folder takes none; before they are imported."""
+    """Let the hub's libraries keep their files under HARNESS_CACHE where the home folder takes none.
+
+    Before they are imported.
+    """
     if not any(os.environ.get(name) for name in HUB) and not takes_files(hub_folder()):
         os.environ["HF_HOME"] = str(cache_folder() / "huggingface")
 

@@ -38,7 +38,10 @@ def cpu_flags() -> frozenset[str]:
 
 
 def has_bfloat16(device: str = "auto") -> bool:
-    """Tell whether what a run computes on multiplies bfloat16 natively: avx512_bf16 or amx_bf16, or a CUDA device in use."""
+    """Tell whether what a run computes on multiplies bfloat16 natively.
+
+    avx512_bf16 or amx_bf16, or a CUDA device in use.
+    """
     uses_cuda = device != "cpu" and bool(accelerators()) and torch_has_cuda()
     return uses_cuda or bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
 
@@ -71,7 +74,10 @@ def accelerators() -> tuple[str, ...]:
 
 
 def threads() -> int:
-    """Return how many threads torch will use here: of OMP_NUM_THREADS the first number, which is the outermost level's."""
+    """Return how many threads torch will use here.
+
+    Of OMP_NUM_THREADS the first number, which is the outermost level's.
+    """
     written = re.match(r"\s*(\d+)\s*(,|$)", os.environ.get("OMP_NUM_THREADS", ""))
     return int(written[1]) if written and int(written[1]) else len(os.sched_getaffinity(0))
 
@@ -99,7 +105,10 @@ def version(package: str) -> str:
 
 @cache
 def environment() -> dict[str, str]:
-    """Return the record that every step carries: processor, memory, versions, threads, commit, fingerprint."""
+    """Return the record that every step carries.
+
+    Processor, memory, versions, threads, commit, fingerprint.
+    """
     record = {
         "cpu": cpu_model(),
         "cores": str(len(os.sched_getaffinity(0))),
@@ -116,7 +125,10 @@ def environment() -> dict[str, str]:
 
 @cache
 def fingerprint() -> str:
-    """Return 16 hex digits for this hardware, thread count and torch; speeds of different ones are never compared."""
+    """Return 16 hex digits for this hardware, thread count and torch.
+
+    Speeds of different ones are never compared.
+    """
     parts = [
         cpu_model(),
         len(os.sched_getaffinity(0)),

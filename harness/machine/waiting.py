@@ -1,4 +1,6 @@
-"""How the threads of a step wait for one another: awake, or asleep where others hold a core that they would spin on.
+"""How the threads of a step wait for one another.
+
+Awake, or asleep where others hold a core that they would spin on.
 
 Two OpenMP threads on a machine where another process holds a core spend their time spinning on what the other cannot do. The
 number of threads stays as it is, so that sums have their order and results their bits.

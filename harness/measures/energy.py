@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from harness import progress
-from harness.machine.energy import counters
+from harness.machine.counters import counters
 from harness.measures.measure import Measure
 from harness.quantities import Button, Column, Quantity
 from harness.spec import Cost, Work
@@ -33,7 +33,9 @@ def joules_a_token(phase: str, place: float) -> Quantity:
 
 
 class Energy(Measure):
-    """Joules a token at batch 1, the median of rounds with its interval by bootstrap; not less what an idle machine takes.
+    """Joules a token at batch 1, the median of rounds with its interval by bootstrap.
+
+    Not less what an idle machine takes.
 
     The counters are RAPL's (packages and memory) and, on a GPU, NVML's; a reading spans WINDOW seconds of repeated work.
     """

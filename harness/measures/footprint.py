@@ -128,7 +128,9 @@ def peak_bytes() -> int:
 
 
 def flops_per_token(model: object, tokens: int = FLOP_TOKENS) -> float | None:
-    """Return FLOPs per token of a prefill of `tokens`, of the weights' products alone: the same on every machine.
+    """Return FLOPs per token of a prefill of `tokens`, of the weights' products alone.
+
+    The same on every machine.
 
     None where the kernels of quantized weights are not counted. torch's counter knows attention's kernels on GPUs and not on CPUs,
     and on GPUs it fails where queries share keys: attention, which has no weights, is left out on both.

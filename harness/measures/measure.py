@@ -1,4 +1,7 @@
-"""What every measure of a checkpoint says of itself: its quantities, when a run wants it, and what of its result is a row."""
+"""What every measure of a checkpoint says of itself.
+
+Its quantities, when a run wants it, and what of its result is a row.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ if TYPE_CHECKING:
 
 
 class Measure(Step):
-    """A step behind a checkpoint that makes none. A file with one is a measure: `measures=[NAME, ...]` asks for it.
+    """A step behind a checkpoint that makes none.
+
+    A file with one is a measure: `measures=[NAME, ...]` asks for it.
 
     Columns, plots, fronts, the page and the gate read QUANTITIES; a number may have a `KEY_low` and a `KEY_high` beside it.
     """
@@ -34,7 +39,10 @@ class Measure(Step):
         return ""
 
     def longest(self) -> tuple[str, int] | None:
-        """Return the longest text that it reads, in tokens, behind what it is called; None where no length matters."""
+        """Return the longest text that it reads, in tokens, behind what it is called.
+
+        None where no length matters.
+        """
         return None
 
     @classmethod

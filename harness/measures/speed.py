@@ -1,4 +1,7 @@
-"""The step that times a checkpoint against the dense one: alternating rounds in one process, ratios, raw samples kept."""
+"""The step that times a checkpoint against the dense one.
+
+Alternating rounds in one process, ratios, raw samples kept.
+"""
 
 from __future__ import annotations
 
@@ -150,14 +153,20 @@ class Speed(Measure):
 
 
 def in_memory(model: Any) -> Any:
-    """Return the model with its weights copied: pages mapped from a file were 6 % slower, and not equally so."""
+    """Return the model with its weights copied.
+
+    Pages mapped from a file were 6 % slower, and not equally so.
+    """
     for weight in model.parameters():
         weight.data = weight.data.clone()
     return model
 
 
 def warm_up(run: Callable[[], tuple[float, float]]) -> tuple[float, float]:
-    """Run until the totals of two runs in a row agree within STABLE, WARMUPS times at most; return the last times."""
+    """Run until the totals of two runs in a row agree within STABLE, WARMUPS times at most.
+
+    Return the last times.
+    """
     last = run()
     for _ in range(WARMUPS - 1):
         now = run()
@@ -206,7 +215,10 @@ def _synchronise(model: Any) -> None:
 
 
 def sessions(sizes: Sequence[tuple[str, int]], dense_bytes: int, free_bytes: int) -> list[list[str]]:
-    """Group variants (key, bytes) so that dense and the group fit in MEMORY_SHARE of the free memory; at least one each."""
+    """Group variants (key, bytes) so that dense and the group fit in MEMORY_SHARE of the free memory.
+
+    At least one each.
+    """
     room = free_bytes * MEMORY_SHARE - dense_bytes
     groups: list[list[str]] = []
     used = 0.0

@@ -1,4 +1,7 @@
-"""Which model folders are taken, as far as their files tell before a weight is read: the plan refuses the others."""
+"""Which model folders are taken, as far as their files tell before a weight is read.
+
+The plan refuses the others.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The parts of a Llama-shaped decoder: layers, attention groups, MLP channels, and how many parameters they hold."""
+"""The parts of a Llama-shaped decoder.
+
+Layers, attention groups, MLP channels, and how many parameters they hold.
+"""
 
 from __future__ import annotations
 

@@ -78,5 +78,8 @@ def dequantized(folder: Path) -> bool:
 
 
 def family(folder: Path) -> str:
-    """Return the decoder family that `folder` says it holds, without the per-layer prefix; a sliced one is its own."""
+    """Return the decoder family that `folder` says it holds, without the per-layer prefix.
+
+    A sliced one is its own.
+    """
     return json.loads((folder / "config.json").read_text()).get("model_type", "").removeprefix("per_layer_")

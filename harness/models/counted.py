@@ -12,7 +12,9 @@ from harness.words.reasons import one_line
 
 
 def in_folder(folder: Path) -> int:
-    """Return the elements of all tensors that are loaded from a folder; tied weights are stored, and counted, once.
+    """Return the elements of all tensors that are loaded from a folder.
+
+    Tied weights are stored, and counted, once.
 
     ValueError for a file that is no safetensors file.
     """

@@ -45,7 +45,10 @@ class Derivation(NamedTuple):
         return self.place[name]
 
     def asked(self, name: str) -> tuple[str, str]:
-        """Return the family of the class that a checkpoint's `auto_map` names, and "config" or "causal"; AttributeError for others."""
+        """Return the family of the class that a checkpoint's `auto_map` names, and "config" or "causal".
+
+        AttributeError for others.
+        """
         for family, config in CONFIG_MAPPING_NAMES.items():
             if name == f"{self.name}{config}":
                 return family, "config"

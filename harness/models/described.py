@@ -1,4 +1,7 @@
-"""What a model says of itself before a weight is read: its decoder family, and how many positions it has."""
+"""What a model says of itself before a weight is read.
+
+Its decoder family, and how many positions it has.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ class Description(NamedTuple):
 
 
 def described(source: ModelSource) -> Description:
-    """Return what configuration or file header tell; of a hub's model from its config.json, where that is to be had."""
+    """Return what configuration or file header tell.
+
+    Of a hub's model from its config.json, where that is to be had.
+    """
     if source.kind == "embedded":
         return Description("llama", embedded.POSITIONS)
     if source.kind == "random":
@@ -34,7 +40,10 @@ def described(source: ModelSource) -> Description:
 
 
 def of_config(config: Mapping[str, Any]) -> Description:
-    """Return what a config.json tells; of a text model within a larger one, what its part tells of positions."""
+    """Return what a config.json tells.
+
+    Of a text model within a larger one, what its part tells of positions.
+    """
     text = config.get("text_config") or config
     family = str(config.get("model_type") or "").removeprefix("per_layer_")
     return Description(family, next((int(text[name]) for name in POSITIONS if text.get(name)), None))

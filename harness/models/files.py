@@ -1,4 +1,7 @@
-"""The files of a model folder: the weights that transformers loads from it, and everything else that decides what comes out."""
+"""The files of a model folder.
+
+The weights that transformers loads from it, and everything else that decides what comes out.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,9 @@ WEIGHTS = frozenset({".safetensors", ".bin"})
 
 
 def weights(folder: Path) -> list[Path]:
-    """Return the weight files that are loaded: one file of safetensors, or those that its index names; empty for none.
+    """Return the weight files that are loaded: one file of safetensors, or those that its index names.
+
+    Empty for none.
 
     ValueError for an index that cannot be read or names a file that is not there. Pickled files are never loaded.
     """

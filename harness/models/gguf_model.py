@@ -1,4 +1,7 @@
-"""A model from a GGUF file, dequantized: weights, rotary scaling and tokenizer as the file has them, or refused."""
+"""A model from a GGUF file, dequantized.
+
+Weights, rotary scaling and tokenizer as the file has them, or refused.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ EFFECTIVE = {
 
 
 def read(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return the model in float32 and its tokenizer; ValueError naming what of the file transformers would leave out."""
+    """Return the model in float32 and its tokenizer.
+
+    ValueError naming what of the file transformers would leave out.
+    """
     with read_once(), quiet():
         file = gguf.GGUFReader(path)
         check_keys(file)

@@ -1,4 +1,7 @@
-"""The gguf library's reader, three times as fast: it cuts a file into half a million pieces, and pieces of a memmap are slow."""
+"""The gguf library's reader, three times as fast.
+
+It cuts a file into half a million pieces, and pieces of a memmap are slow.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Rotary frequencies as a GGUF file scales them, which transformers leaves out: Llama 3's, YaRN, linear."""
+"""Rotary frequencies as a GGUF file scales them, which transformers leaves out.
+
+Llama 3's, YaRN, linear.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ YARN = {"yarn_beta_fast": "beta_fast", "yarn_beta_slow": "beta_slow"}
 
 
 def scaled(config: PreTrainedConfig, file: Any) -> None:
-    """Write the file's scaling into `config.rope_parameters`; ValueError naming one that there is no word for."""
+    """Write the file's scaling into `config.rope_parameters`.
+
+    ValueError naming one that there is no word for.
+    """
     from harness.models.gguf_model import field
 
     tensors = {str(tensor.name): tensor for tensor in file.tensors}
@@ -68,7 +74,10 @@ def yarn(file: Any, config: PreTrainedConfig, factor: float) -> dict[str, Any]:
 
 
 def llama3(factors: np.ndarray, theta: float, context: int) -> dict[str, Any]:
-    """Return the parameters of Llama 3's scaling that give `factors` (head_dim / 2,); ValueError where none do."""
+    """Return the parameters of Llama 3's scaling that give `factors` (head_dim / 2,).
+
+    ValueError where none do.
+    """
     factor = float(factors.max())
     halves = [2**power for power in range(9, 21)]
     for original in dict.fromkeys([8192, round(context / factor), *halves]):
@@ -87,7 +96,10 @@ def llama3_factors(
     low_freq_factor: float,
     high_freq_factor: float,
 ) -> np.ndarray:
-    """Return by what each of `count` frequencies is divided: 1 for short waves, `factor` for long ones, a blend between."""
+    """Return by what each of `count` frequencies is divided.
+
+    1 for short waves, `factor` for long ones, a blend between.
+    """
     waves = 2 * math.pi * theta ** (np.arange(count) / count)
     turns = original_max_position_embeddings / waves  # in the context that the model was trained on first
     smooth = ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor)).clip(0, 1)

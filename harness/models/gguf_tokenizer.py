@@ -1,4 +1,7 @@
-"""The tokenizer that a GGUF file describes: its own vocabulary, merges, splitting and special tokens, and checked to be it."""
+"""The tokenizer that a GGUF file describes.
+
+Its own vocabulary, merges, splitting and special tokens, and checked to be it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What only weights and a loaded tokenizer tell of a model that comes in: it is refused by its import, the first step."""
+"""What only weights and a loaded tokenizer tell of a model that comes in.
+
+It is refused by its import, the first step.
+"""
 
 from __future__ import annotations
 

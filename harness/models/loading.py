@@ -1,4 +1,7 @@
-"""The one way in which weights become a model: what is missing, left over, of another shape or not tied as said is refused."""
+"""The one way in which weights become a model.
+
+What is missing, left over, of another shape or not tied as said is refused.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ NAMED = 3  # tensors that a message names
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' progress bars and notices while loading and saving; `loaded` tells what they would of weights."""
+    """Silence transformers' progress bars and notices while loading and saving.
+
+    `loaded` tells what they would of weights.
+    """
     level = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -39,7 +45,9 @@ def quiet() -> Iterator[None]:
 
 
 def loaded(place: Path | str, **how: Any) -> PreTrainedModel:
-    """Return the model in `place`, every weight of it read from there; ValueError naming those that do not fit.
+    """Return the model in `place`, every weight of it read from there.
+
+    ValueError naming those that do not fit.
 
     transformers would draw random numbers for weights that are missing, pass over others, and untie a head, each with no more than
     a notice. Pickled weights and code from beside the weights are not read.
@@ -75,7 +83,10 @@ def misfits(told: dict[str, Any]) -> str:
 
 
 def resized(model: PreTrainedModel) -> Iterator[tuple[str, torch.Size, tuple[int, int]]]:
-    """Yield (name, shape, shape wanted) of weights of other shapes than their modules: quantizing while loading misses them."""
+    """Yield (name, shape, shape wanted) of weights of other shapes than their modules.
+
+    Quantizing while loading misses them.
+    """
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Linear) and hasattr(module, "weight"):  # packed ones have theirs elsewhere
             wanted = (module.out_features, module.in_features)

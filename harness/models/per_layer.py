@@ -33,7 +33,10 @@ class AbsentMLP(Absent):
 
 
 def add_output_biases(model: Any) -> None:
-    """Give o_proj and down_proj of every layer a bias of zeros where they have none; `config.output_bias` says so."""
+    """Give o_proj and down_proj of every layer a bias of zeros where they have none.
+
+    `config.output_bias` says so.
+    """
     for layer in model.model.layers:
         for block, name in ((layer.self_attn, "o_proj"), (layer.mlp, "down_proj")):
             if not isinstance(block, Absent) and getattr(block, name).bias is None:
@@ -115,7 +118,10 @@ def config_class(family: str) -> Any:
 
 
 def causal_class(family: str) -> Any:
-    """Return the model class of per-layer models of a family; from then on `AutoModelForCausalLM` knows it."""
+    """Return the model class of per-layer models of a family.
+
+    From then on `AutoModelForCausalLM` knows it.
+    """
     return DERIVED.causal(family, PerLayerWidths, config_class(family))
 
 

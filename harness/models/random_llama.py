@@ -1,4 +1,7 @@
-"""A tiny random Llama with grouped-query attention and a byte-level tokenizer: exact tests, no downloads."""
+"""A tiny random Llama with grouped-query attention and a byte-level tokenizer.
+
+Exact tests, no downloads.
+"""
 
 from __future__ import annotations
 

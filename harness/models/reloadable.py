@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.families.catalogue import families
+from harness.families.all_families import families
 from harness.models import per_layer, sliced
 
 for _name in families():

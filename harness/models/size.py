@@ -10,7 +10,10 @@ from harness.models.anatomy import counted
 
 @torch.no_grad()
 def nonzero_count(model: nn.Module) -> int:
-    """Return how many parameters differ from zero, tied ones counted once; quantized weights by their stored integers."""
+    """Return how many parameters differ from zero, tied ones counted once.
+
+    Quantized weights by their stored integers.
+    """
     return sum(_nonzero(parameter) for parameter in counted(model))
 
 

@@ -1,4 +1,6 @@
-"""Llama-shaped decoders whose residual stream has a size of its own before every attention and MLP: SliceGPT's results.
+"""Llama-shaped decoders whose residual stream has a size of its own before every attention and MLP.
+
+SliceGPT's results.
 
 `config.stream_sizes` holds two sizes a layer and the last one. Saved models carry this file by `auto_map`, so it imports
 nothing of ours but `derived`, which goes with it: SlicedNAMEConfig and SlicedNAMEForCausalLM are made of any family's own
@@ -30,7 +32,10 @@ class StreamSizes:
             self.stream_sizes = [self.hidden_size] * (2 * self.num_hidden_layers + 1)
 
     def validate_architecture(self: Any) -> None:
-        """ValueError where sizes and layers do not fit together; head counts are those of a model that was valid."""
+        """ValueError where sizes and layers do not fit together.
+
+        Head counts are those of a model that was valid.
+        """
         sizes, hidden, layers = self.stream_sizes, self.hidden_size, self.num_hidden_layers
         if len(sizes) != 2 * layers + 1 or sizes[-1] != hidden or not all(1 <= size <= hidden for size in sizes):
             raise ValueError(
@@ -41,7 +46,9 @@ class StreamSizes:
 
 
 def sliced_norm(norm: Any, size: int, hidden: int) -> nn.Module:
-    """Return the norm of the first `size` of `hidden` entries; weight sqrt(hidden / size) makes it the dense norm of them.
+    """Return the norm of the first `size` of `hidden` entries.
+
+    Weight sqrt(hidden / size) makes it the dense norm of them.
 
     x / sqrt(|x|^2 / hidden + eps) = sqrt(hidden / size) x / sqrt(|x|^2 / size + eps hidden / size).
     """
@@ -54,7 +61,10 @@ def resized(linear: nn.Linear, *, inputs: int | None = None, outputs: int | None
 
 
 class SlicedLayer:
-    """A decoder layer that reads streams of two sizes and writes to the next; shortcuts carry the residual across."""
+    """A decoder layer that reads streams of two sizes and writes to the next.
+
+    Shortcuts carry the residual across.
+    """
 
     def __init__(self: Any, config: Any, layer_idx: int) -> None:
         family: Any = super()
@@ -80,7 +90,10 @@ class SlicedLayer:
 
 
 class SlicedStreams:
-    """Puts sliced embeddings and layers in the place of the family's own; final norm and head keep their size."""
+    """Puts sliced embeddings and layers in the place of the family's own.
+
+    Final norm and head keep their size.
+    """
 
     layer_class: ClassVar[type[nn.Module]]
 

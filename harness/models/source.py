@@ -23,7 +23,10 @@ Kind = Literal["embedded", "gguf", "folder", "hub", "random"]
 
 
 class ModelSource(Spec):
-    """A model by content: `content` is a hash of its weights or a hub commit; `place` is only where to find it."""
+    """A model by content: `content` is a hash of its weights or a hub commit.
+
+    `place` is only where to find it.
+    """
 
     UNKEYED: ClassVar[frozenset[str]] = frozenset({"place", "parameters"})
     kind: Kind
@@ -33,7 +36,10 @@ class ModelSource(Spec):
 
 
 def check(model: str) -> None:
-    """Raise ValueError when `model=` names nothing that could be a model; reads no weights and asks no hub."""
+    """Raise ValueError when `model=` names nothing that could be a model.
+
+    Reads no weights and asks no hub.
+    """
     path = home(model)
     if model in PRESETS or (path.is_file() and path.suffix == ".gguf"):
         return

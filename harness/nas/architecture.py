@@ -15,7 +15,9 @@ LARGEST_UNIT = 128
 
 
 class Block(NamedTuple):
-    """What stays of one layer: the first key-value groups and MLP channels of their ranking; none: that part is left out.
+    """What stays of one layer: the first key-value groups and MLP channels of their ranking.
+
+    None: that part is left out.
 
     Where a space chooses them one by one, `heads` and `channels` say which, as hexadecimal bit sets (bit i: the i-th).
     """
@@ -27,7 +29,10 @@ class Block(NamedTuple):
 
 
 class Architecture(NamedTuple):
-    """A sub-network: entries of the residual stream, and a block per physical layer. Equal tuples are equal networks."""
+    """A sub-network: entries of the residual stream, and a block per physical layer.
+
+    Equal tuples are equal networks.
+    """
 
     hidden: int
     blocks: tuple[Block, ...]
@@ -54,7 +59,10 @@ def bits(text: str) -> list[int]:
 
 @dataclass(frozen=True)
 class Body:
-    """What a space knows of its super-network: shapes of the layers, what is outside, and the order of layers."""
+    """What a space knows of its super-network.
+
+    Shapes of the layers, what is outside, and the order of layers.
+    """
 
     shapes: tuple[LayerShape, ...]
     outside: int  # parameters outside the layers, all in rows of `hidden`: embeddings, final norm, head
@@ -75,7 +83,10 @@ class Body:
         return self.parameters(self.full)
 
     def unit(self, layer: int) -> int:
-        """Return the step in which a layer's width changes: a power of two, 64 of 1,536 channels, 128 of 11,008."""
+        """Return the step in which a layer's width changes.
+
+        A power of two, 64 of 1,536 channels, 128 of 11,008.
+        """
         finest = max(1, self.shapes[layer].width // FINEST)
         return min(LARGEST_UNIT, 1 << finest.bit_length() - 1)
 

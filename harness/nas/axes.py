@@ -1,4 +1,7 @@
-"""What a search space may vary: each axis owns some genes and shrinks a draft of sub-networks accordingly. Pure, vectorised."""
+"""What a search space may vary.
+
+Each axis owns some genes and shrinks a draft of sub-networks accordingly. Pure, vectorised.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +90,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Depth(Axis):
-    """How many layers stay; the others go in the body's order. `shares` of the layers, ascending; () for any number from `least`."""
+    """How many layers stay; the others go in the body's order. `shares` of the layers, ascending.
+
+    () for any number from `least`.
+    """
 
     shares: tuple[float, ...] = ()
     least: float = 0.5
@@ -114,7 +120,10 @@ class Depth(Axis):
 
 @dataclass(frozen=True)
 class Counted(Axis):
-    """How many of a layer's parts stay, the first of their ranking: one gene for each layer or for all (`scope`)."""
+    """How many of a layer's parts stay, the first of their ranking.
+
+    One gene for each layer or for all (`scope`).
+    """
 
     PART: ClassVar[str]  # "groups" or "width", of draft and block alike
     scope: Scope = field(default="layer", kw_only=True)

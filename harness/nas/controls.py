@@ -25,7 +25,10 @@ def middle(body: Body, target: float) -> Architecture:
 
 
 def shallow(body: Body, target: float) -> Architecture:
-    """Return the network without its least important layers, of `target` parameters: the next layer's MLP makes it exact."""
+    """Return the network without its least important layers, of `target` parameters.
+
+    The next layer's MLP makes it exact.
+    """
     blocks = list(body.full.blocks)
     for layer in body.order[: len(blocks) - 1]:
         if body.parameters(Architecture(body.hidden, tuple(blocks))) - target < body.shapes[layer].parameters:

@@ -1,4 +1,7 @@
-"""What candidates are scored on: items of the search split or calibration text, packed once, in nested chunks."""
+"""What candidates are scored on.
+
+Items of the search split or calibration text, packed once, in nested chunks.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,10 @@ class Questions:
     items: list[Item]
 
     def chunk(self, chosen: Sequence[Item], model: Any, *, dense: Any = None) -> Chunk:
-        """Return some of the items, packed on their own; `dense`, as it is now, is what predictions are compared with."""
+        """Return some of the items, packed on their own.
+
+        `dense`, as it is now, is what predictions are compared with.
+        """
         from harness.evaluation.batches import pack
         from harness.nas.divergence import Divergence
         from harness.nas.population import longest_chain
@@ -81,12 +87,18 @@ def _taught(items: Sequence[Item], sums: np.ndarray) -> Tally:
 
 
 def edges(count: int, ends: Sequence[float]) -> list[int]:
-    """Return where parts of `count` things begin and end: each has one at least, as long as there are enough."""
+    """Return where parts of `count` things begin and end.
+
+    Each has one at least, as long as there are enough.
+    """
     return [0, *(max(position + 1, round(end * count)) for position, end in enumerate(ends))]
 
 
 def stages(items: Sequence[Item], ends: Sequence[float] = STAGES) -> list[list[Item]]:
-    """Return the items in parts that end at `ends` of each task's items: every part holds every task, where it has enough."""
+    """Return the items in parts that end at `ends` of each task's items.
+
+    Every part holds every task, where it has enough.
+    """
     parts: list[list[Item]] = [[] for _ in ends]
     by_task: dict[str, list[Item]] = {}
     for item in items:

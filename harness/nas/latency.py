@@ -1,4 +1,7 @@
-"""The latency of a sub-network in place: whole forward passes alternately with the dense model, synchronised."""
+"""The latency of a sub-network in place.
+
+Whole forward passes alternately with the dense model, synchronised.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Cut a control out of a model: rank its parts on calibration tokens, keep the first of each as the control says."""
+"""Cut a control out of a model.
+
+Rank its parts on calibration tokens, keep the first of each as the control says.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ def narrowed(
     budget: float,
     name: str,
 ) -> PreTrainedModel:
-    """Return the sub-network that `control` names at `budget` of the parameters; ValueError where none comes near."""
+    """Return the sub-network that `control` names at `budget` of the parameters.
+
+    ValueError where none comes near.
+    """
     importance = measure(model, calibration.tokens)
     sort_parts(model, importance)
     shape = body(model, (importance.influence[1:-1].argsort(stable=True) + 1).tolist())

@@ -1,4 +1,7 @@
-"""Answers what a searcher asks: scores candidates in stages within a budget, keeps every answer, shows how it goes."""
+"""Answers what a searcher asks.
+
+Scores candidates in stages within a budget, keeps every answer, shows how it goes.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from harness.nas.architecture import Architecture
 from harness.nas.fitness import Chunk
 from harness.nas.records import Records
 from harness.nas.searchers.base import Ask, Searcher, Told
-from harness.nas.searchers.fronts import order
+from harness.nas.searchers.crowding import order
 from harness.nas.space import Space
 from harness.nas.supernet import Elastic
 from harness.nas.tally import Objective, fitness, merged
@@ -37,7 +40,10 @@ class Candidate:
 
 
 class Oracle:
-    """`ask` scores genomes. An evaluation is one candidate on the whole search set; chunks count by their share."""
+    """`ask` scores genomes. An evaluation is one candidate on the whole search set.
+
+    Chunks count by their share.
+    """
 
     def __init__(
         self,
@@ -125,7 +131,10 @@ class Oracle:
         return known
 
     def _in_stages(self, wanted: Sequence[Architecture], first: int) -> dict[Architecture, float]:
-        """Score all on the chunks up to `first`, the better half on everything; the others' fitness is estimated from it."""
+        """Score all on the chunks up to `first`, the better half on everything.
+
+        The others' fitness is estimated from it.
+        """
         self._score(wanted, first)
         known = [one for one in wanted if self._known(one, first)]
         if not known:

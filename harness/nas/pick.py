@@ -12,7 +12,7 @@ from harness import progress
 from harness.compress import store_model
 from harness.nas.architecture import Architecture, parse
 from harness.nas.controls import CONTROLS, snap
-from harness.nas.search import Search, prepare
+from harness.nas.search_step import Search, prepare
 from harness.nas.space import Space
 from harness.nas.tally import fitness, merged
 from harness.pruning.budget import TOLERANCE, check_reached
@@ -85,8 +85,10 @@ class Pick(Step):
 
 
 def finalists(space: Space, found: list[dict[str, Any]], target: float, count: int) -> dict[Architecture, str]:
-    """Return distinct architectures of `target` parameters and where they come from: the best near it, moved onto it, and
-    the controls. Where none meets it, the nearest one."""
+    """Return distinct architectures of `target` parameters and where they come from.
+
+    The best near it, moved onto it, and the controls. Where none meets it, the nearest one.
+    """
     body = space.body
     whole = [record for record in found if record["whole"] and np.isfinite(record["fitness"])]
     near = [record for record in whole if abs(record["parameters"] - target) <= WINDOW * body.dense]
@@ -110,7 +112,10 @@ def finalists(space: Space, found: list[dict[str, Any]], target: float, count: i
 
 
 def onto(space: Space, architecture: Architecture, target: float) -> Architecture:
-    """Return the architecture moved to `target` parameters: by its widths, or, where channels are chosen singly, by genes."""
+    """Return the architecture moved to `target` parameters.
+
+    By its widths, or, where channels are chosen singly, by genes.
+    """
     if not any(block.channels for block in architecture.blocks):
         return snap(space.body, architecture, target)
     genome = space.encode(architecture)
@@ -119,7 +124,10 @@ def onto(space: Space, architecture: Architecture, target: float) -> Architectur
 
 
 def slope(found: list[dict[str, Any]]) -> float:
-    """Return how much fitness falls with a parameter over all candidates: makes different sizes comparable."""
+    """Return how much fitness falls with a parameter over all candidates.
+
+    Makes different sizes comparable.
+    """
     if len(found) < 3:
         return 0.0
     sizes = np.array([record["parameters"] for record in found], dtype=float)

@@ -1,4 +1,7 @@
-"""Score many sub-networks of one super-network: candidates that begin alike share the layers they begin with."""
+"""Score many sub-networks of one super-network.
+
+Candidates that begin alike share the layers they begin with.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,10 @@ def visits(architectures: Sequence[Architecture]) -> list[Visit]:
 
 
 def _common(one: Architecture, other: Architecture) -> int:
-    """Return how many layers two distinct sub-networks begin with alike; -1 where not even the embeddings are."""
+    """Return how many layers two distinct sub-networks begin with alike.
+
+    -1 where not even the embeddings are.
+    """
     if one.hidden != other.hidden:
         return -1
     pairs = zip(one.blocks, other.blocks, strict=True)

@@ -1,4 +1,7 @@
-"""Permute a model's parts in place, most important first: then a sub-network is a view of the first of each."""
+"""Permute a model's parts in place, most important first.
+
+Then a sub-network is a view of the first of each.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What is known of each candidate, appended to a file as it is scored: a killed search repeats nothing."""
+"""What is known of each candidate, appended to a file as it is scored.
+
+A killed search repeats nothing.
+"""
 
 from __future__ import annotations
 

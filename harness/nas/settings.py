@@ -1,4 +1,7 @@
-"""What a user may say of one-shot NAS, once for the method and for its steps: how the super-network trains, what is searched."""
+"""What a user may say of one-shot NAS, once for the method and for its steps.
+
+How the super-network trains, what is searched.
+"""
 
 from __future__ import annotations
 

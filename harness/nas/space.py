@@ -1,4 +1,7 @@
-"""A search space over one super-network: genomes to sub-networks and sizes, samples, seeds and repairs. Pure."""
+"""A search space over one super-network.
+
+Genomes to sub-networks and sizes, samples, seeds and repairs. Pure.
+"""
 
 from __future__ import annotations
 
@@ -114,7 +117,10 @@ class Space:
         return (sizes >= self.lowest - TOLERANCE) & (sizes <= self.highest + TOLERANCE)
 
     def seeds(self) -> np.ndarray:
-        """Return genomes (seeds, genes): the whole, the smallest, and at several sizes `uniform`, `middle` and layers dropped."""
+        """Return genomes (seeds, genes).
+
+        The whole, the smallest, and at several sizes `uniform`, `middle` and layers dropped.
+        """
         rows = [self._tops.copy(), self.encode(self.smallest())]
         least = self.sizes(rows[1][None])[0]
         for size in SEED_SIZES:

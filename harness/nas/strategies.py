@@ -1,4 +1,7 @@
-"""How a super-network is trained: which networks a step updates, and which of them learn from a teacher. Pure."""
+"""How a super-network is trained.
+
+Which networks a step updates, and which of them learn from a teacher. Pure.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""One training step of a super-network: draw its sub-networks, run them in place, add up their gradients."""
+"""One training step of a super-network.
+
+Draw its sub-networks, run them in place, add up their gradients.
+"""
 
 from __future__ import annotations
 

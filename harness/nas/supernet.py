@@ -1,4 +1,7 @@
-"""Elastic forward passes of one model: views of its weights, no copies, everything put back at the end."""
+"""Elastic forward passes of one model.
+
+Views of its weights, no copies, everything put back at the end.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ NO_ATTENTION, NO_MLP = AbsentAttention().forward, AbsentMLP().forward  # what st
 
 
 class Elastic:
-    """Inside the context, `activate(architecture)` makes the model behave as that sub-network; a switch takes microseconds.
+    """Inside the context, `activate(architecture)` makes the model behave as that sub-network.
+
+    A switch takes microseconds.
 
     Linears may be stock peft LoRA layers: their factors are sliced the same way, so training a sub-network trains its part.
     """

@@ -1,4 +1,7 @@
-"""The step that turns a model into a super-network: sort by importance, then fine-tune full and sub-networks."""
+"""The step that turns a model into a super-network.
+
+Sort by importance, then fine-tune full and sub-networks.
+"""
 
 from __future__ import annotations
 
@@ -124,7 +127,10 @@ class Supernet(TrainingSettings, Step):
         store_model(work, model.to(dtype), calibration_tokens=calibration.count, **facts)
 
     def train(self, model: Any, data: Tensor, space: Space, dense: Any, scratch: Path) -> list[Any]:
-        """Train `model` in place, in float32, and return the curve; `dense` is the teacher that `teacher` may ask for."""
+        """Train `model` in place, in float32, and return the curve.
+
+        `dense` is the teacher that `teacher` may ask for.
+        """
         from harness.models.anatomy import layers
         from harness.nas.strategist import Strategist
         from harness.nas.supernet import Elastic

@@ -100,7 +100,10 @@ class Command(Spec):
 
 
 def read(path: str) -> Command:
-    """Return the command that a YAML file describes; ValueError, a line for each thing that is wrong with it."""
+    """Return the command that a YAML file describes.
+
+    ValueError, a line for each thing that is wrong with it.
+    """
     file = home(path)
     if not file.is_file():
         raise ValueError(f"{path}: no such file")

@@ -1,4 +1,7 @@
-"""Environments of their own for tools that cannot live beside ours: made once, named, checked before hours are spent."""
+"""Environments of their own for tools that cannot live beside ours.
+
+Made once, named, checked before hours are spent.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def folder(name: str) -> Path:
-    """Return where the environment of that name lies, whether it is there or not; ValueError for what is no plain name."""
+    """Return where the environment of that name lies, whether it is there or not.
+
+    ValueError for what is no plain name.
+    """
     if not NAME.fullmatch(name):
         raise ValueError(f"environment {name!r}: a name is letters, digits, dots and dashes, and no path")
     return _home() / name

@@ -48,7 +48,10 @@ def _end_with_parent(group: int) -> None:
 
 
 def end(group: int) -> None:
-    """End the process group and whatever else has become a child of ours; first by a word, then for certain."""
+    """End the process group and whatever else has become a child of ours.
+
+    First by a word, then for certain.
+    """
     for sign in (signal.SIGTERM, signal.SIGKILL):
         until = time.monotonic() + PATIENCE
         _tell(group, sign)
@@ -74,7 +77,10 @@ def _alive(group: int) -> bool:
 
 
 def _children(group: int) -> list[int]:
-    """Return our children other than the group's leader, which its own waiter collects; none where the system does not tell."""
+    """Return our children other than the group's leader, which its own waiter collects.
+
+    None where the system does not tell.
+    """
     me, found = os.getpid(), []
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, IndexError, ValueError):

@@ -1,4 +1,6 @@
-"""Runs in the environment of the original SparseML, not in ours: a recipe on a checkpoint, and a checkpoint back.
+"""Runs in the environment of the original SparseML, not in ours.
+
+A recipe on a checkpoint, and a checkpoint back.
 
 Needs nothing but that environment's packages: `sparseml` 1.8 and transformers 4.40, which know neither the tokenizers nor
 the configuration files of today. So the model is built from a translated configuration, and what goes back are the

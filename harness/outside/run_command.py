@@ -24,7 +24,10 @@ COUNTED = ("calibration_tokens", "training_tokens", "teacher_tokens")
 
 
 class RunCommand(Step):
-    """Run `command` on the parent's checkpoint; what it leaves is loaded, checked, and stored as our own results are."""
+    """Run `command` on the parent's checkpoint.
+
+    What it leaves is loaded, checked, and stored as our own results are.
+    """
 
     KIND = "command"
     command: Command
@@ -107,7 +110,10 @@ def last_line(log: Path) -> str:
 
 
 def write_calibration(spec: CalibrationSpec, source: Path, target: Path) -> int:
-    """Write the windows that every method of the table gets, a JSON line of `input_ids` and `text` each; return the tokens."""
+    """Write the windows that every method of the table gets, a JSON line of `input_ids` and `text` each.
+
+    Return the tokens.
+    """
     from harness.data.calibration import draw
     from harness.models import checkpoint
 

@@ -63,7 +63,9 @@ class RunRecipe(Step):
 
 
 def apply(model: PreTrainedModel, recipe: str, tokens: Tensor, tokenizer: PreTrainedTokenizerBase, file: Path) -> None:
-    """Apply the recipe to `model` in place, on `tokens` (samples, length); `file` is where its text is kept.
+    """Apply the recipe to `model` in place, on `tokens` (samples, length).
+
+    `file` is where its text is kept.
 
     ValueError where it changed the head of a model whose embeddings are the same weights.
     """

@@ -1,4 +1,7 @@
-"""Recipe files of SparseML and its successor llm-compressor: found, read, and checked before hours are spent."""
+"""Recipe files of SparseML and its successor llm-compressor.
+
+Found, read, and checked before hours are spent.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ def shipped() -> dict[str, Path]:
 
 
 def read(name: str) -> str:
-    """Return the text of a recipe file, or of a shipped recipe of that name; ValueError where there is neither."""
+    """Return the text of a recipe file, or of a shipped recipe of that name.
+
+    ValueError where there is neither.
+    """
     path = home(name)
     if not path.is_file():
         path = shipped().get(name, path)
@@ -51,7 +57,10 @@ def modifiers(text: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _under(content: Any, ending: str) -> list[Any]:
-    """Return what stands under the keys with that ending: llm-compressor passes over all others without a word."""
+    """Return what stands under the keys with that ending.
+
+    llm-compressor passes over all others without a word.
+    """
     return [value for key, value in content.items() if str(key).endswith(ending)] if isinstance(content, dict) else []
 
 

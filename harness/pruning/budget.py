@@ -1,4 +1,7 @@
-"""From a parameter budget to widths: every structured method solves for the same share of the dense parameters."""
+"""From a parameter budget to widths.
+
+Every structured method solves for the same share of the dense parameters.
+"""
 
 from __future__ import annotations
 

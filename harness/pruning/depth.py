@@ -25,7 +25,9 @@ def drop(
     channel_scores: Callable[[int], Tensor],
     what: str,
 ) -> PreTrainedModel:
-    """Return `model` without the first layers of `order`, as many as `budget` asks; layers not in `order` stay whole.
+    """Return `model` without the first layers of `order`, as many as `budget` asks.
+
+    Layers not in `order` stay whole.
 
     `exact`: the next layer in the order loses what whole layers cannot meet, MLP channels of least `channel_scores(layer)`
     (width,) first, and key-value groups where those do not suffice. Otherwise the count of layers that comes nearest.
@@ -49,7 +51,10 @@ def drop(
 
 
 def ends(depth: int) -> tuple[int, int]:
-    """Return how many first and last layers papers spare: 4 and 2 of LLaMA-7B's 32, the same shares of `depth` rounded up."""
+    """Return how many first and last layers papers spare.
+
+    4 and 2 of LLaMA-7B's 32, the same shares of `depth` rounded up.
+    """
     return math.ceil(depth * 4 / 32), math.ceil(depth * 2 / 32)
 
 

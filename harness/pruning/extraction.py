@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from harness.families.catalogue import known
+from harness.families.all_families import known
 from harness.models.anatomy import layer_shape, layer_shapes, layers
 from harness.models.per_layer import PREFIX, causal_class
 
@@ -81,7 +81,10 @@ def extract(
 
 
 def _cut(tensor: Tensor, stream: int, *, shared: bool) -> Tensor:
-    """Return the first entries of the residual stream (..., stream); a copy, unless all stay and `shared` allows the same."""
+    """Return the first entries of the residual stream (..., stream).
+
+    A copy, unless all stay and `shared` allows the same.
+    """
     return tensor if shared and tensor.shape[-1] == stream else tensor[..., :stream].clone()
 
 

@@ -16,8 +16,8 @@ from harness.pruning.budget import UNIT
 from harness.pruning.depth import SLACK
 from harness.pruning.extraction import Keep
 from harness.pruning.narrowing import narrowed
-from harness.pruning.perplexity import Relay
 from harness.pruning.ratios import keep_best
+from harness.pruning.relay import Relay
 from harness.pruning.scored import Parts
 
 Option = tuple[int, LayerShape]  # a layer, and the widths it would have

@@ -7,7 +7,10 @@ from torch import Tensor
 
 
 def lowest(score: Tensor, sparsity: float, *, per_row: bool = True) -> Tensor:
-    """Return a bool mask (out, in), True where pruned: exactly floor(sparsity * n) lowest scores per row or in all."""
+    """Return a bool mask (out, in), True where pruned.
+
+    Exactly floor(sparsity * n) lowest scores per row or in all.
+    """
     if not 0 <= sparsity < 1:
         raise ValueError(f"sparsity must lie in [0, 1), not {sparsity}")
     flat = score if per_row else score.reshape(1, -1)

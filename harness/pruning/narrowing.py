@@ -14,7 +14,10 @@ from harness.pruning.extraction import Keep
 
 @torch.no_grad()
 def narrowed(layer: nn.Module, keep: Keep) -> nn.Module:
-    """Return a layer of what `keep` names, that computes what `extract` would build; weights that stay whole are shared."""
+    """Return a layer of what `keep` names, that computes what `extract` would build.
+
+    Weights that stay whole are shared.
+    """
     shape = layer_shape(layer)
     smaller = copy.deepcopy(layer, {id(weight): weight for weight in layer.parameters()})
     attention, mlp = smaller.self_attn, smaller.mlp

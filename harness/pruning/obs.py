@@ -1,4 +1,7 @@
-"""Optimal brain surgeon, layer by layer: zero weights, and let those that stay make up for them (SparseGPT). Pure."""
+"""Optimal brain surgeon, layer by layer.
+
+Zero weights, and let those that stay make up for them (SparseGPT). Pure.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,9 @@ def inverse_factor(hessian: Tensor, damping: float) -> Tensor:
 
 
 def prune(weight: Tensor, factor: Tensor, choose: Callable[[Tensor], Tensor], *, span: int, block: int) -> Tensor:
-    """Return `weight` (out, in) with exact zeros and the other weights updated, in its dtype; computed in the factor's.
+    """Return `weight` (out, in) with exact zeros and the other weights updated, in its dtype.
+
+    Computed in the factor's.
 
     `factor` comes from `inverse_factor`. `choose` is asked once every `span` columns, with the weights as they are
     by then, and turns errors w^2 / U_jj^2 (out, span or what is left) into a bool mask, True where pruned. Updates reach

@@ -37,7 +37,10 @@ def solve_ratios(
 
 
 def pruned(shape: LayerShape, group_ratio: float, channel_ratio: float) -> LayerShape:
-    """Return the layer after removing shares of its groups (whole ones, rounded down) and of its channels; one of each stays."""
+    """Return the layer after removing shares of its groups (whole ones, rounded down) and of its channels.
+
+    One of each stays.
+    """
     groups = min(shape.groups, max(1, shape.groups - math.floor(shape.groups * group_ratio + 1e-9)))
     width = min(shape.width, max(1, shape.width - round(shape.width * channel_ratio)))
     return LayerShape(**{**shape.__dict__, "groups": groups, "width": width})

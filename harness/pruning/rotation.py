@@ -37,7 +37,10 @@ def principal_basis(moment: Tensor, size: int, damping: float) -> Tensor:
 
 
 def rotated(weight: Tensor, basis: Tensor, rows: int = 4096) -> Tensor:
-    """Return `weight` (count, hidden) in `basis` (hidden, size): computed in float64, some rows at a time, in its own dtype."""
+    """Return `weight` (count, hidden) in `basis` (hidden, size).
+
+    Computed in float64, some rows at a time, in its own dtype.
+    """
     turned, found = basis.to(weight.device), weight.new_empty(len(weight), basis.shape[1])
     for part, place in zip(weight.split(rows), found.split(rows), strict=True):
         place.copy_(part.double() @ turned)

@@ -1,4 +1,7 @@
-"""What methods share that remove key-value groups and MLP channels by their scores: what stays, extraction, the check."""
+"""What methods share that remove key-value groups and MLP channels by their scores.
+
+What stays, extraction, the check.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ class Parts(NamedTuple):
 
 
 class Scored(Method):
-    """Remove what scores least, to meet the budget: the same shares of each layer, or one threshold over all of them.
+    """Remove what scores least, to meet the budget.
+
+    The same shares of each layer, or one threshold over all of them.
 
     A method gives `score(layer)`, from weights alone, or `scores(model, calibration)`, layer after layer. Everything else
     is here: widths, choice, extraction, the check of the budget.
@@ -88,7 +93,10 @@ class Scored(Method):
         return keeps
 
     def best_of_all(self, model: PreTrainedModel, scores: Sequence[Parts], allowed: range, dense: int) -> list[Keep]:
-        """Return what stays by one threshold over the parts of all open layers, each at its cost; layers keep a few."""
+        """Return what stays by one threshold over the parts of all open layers, each at its cost.
+
+        Layers keep a few.
+        """
         from harness.models.anatomy import layer_shapes, outside_parameters
         from harness.pruning.extraction import Keep
         from harness.pruning.threshold import best_parts
@@ -108,7 +116,10 @@ class Scored(Method):
         return keeps
 
     def chosen(self, model: PreTrainedModel, keep: Keep) -> None:
-        """Take note of what stays of one layer, before the scores of the next are asked for; `model` is still whole."""
+        """Take note of what stays of one layer, before the scores of the next are asked for.
+
+        `model` is still whole.
+        """
 
 
 def empty() -> Tensor:

@@ -11,7 +11,7 @@ from accelerate.utils import send_to_device
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from harness.families.catalogue import families
+from harness.families.all_families import families
 from harness.models.anatomy import layers
 from harness.models.sliced import causal_class
 from harness.models.zeros import zero_masks

@@ -1,4 +1,7 @@
-"""Effects of weights on the loss: gradients of calibration text, and what they say about a weight that goes."""
+"""Effects of weights on the loss.
+
+Gradients of calibration text, and what they say about a weight that goes.
+"""
 
 from __future__ import annotations
 

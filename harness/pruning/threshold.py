@@ -38,7 +38,10 @@ def best_parts(
 
 
 def highest(scores: Tensor, costs: Tensor, allowance: float) -> Tensor:
-    """Return which (n,), bool, stay: the highest scores, as many as cost nearest to `allowance`, and all infinite ones."""
+    """Return which (n,), bool, stay.
+
+    The highest scores, as many as cost nearest to `allowance`, and all infinite ones.
+    """
     order = scores.argsort(descending=True, stable=True)
     spent = torch.cat([costs.new_zeros(1), costs[order].cumsum(0)])  # (n + 1,)
     kept = scores.isinf()

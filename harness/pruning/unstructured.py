@@ -1,4 +1,7 @@
-"""What methods that write zeros share: a budget or a sparsity or an n:m pattern, and how it becomes a mask."""
+"""What methods that write zeros share.
+
+A budget or a sparsity or an n:m pattern, and how it becomes a mask.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,10 @@ class Unstructured(Method):
         return sparsity_for(self.budget, parameter_count(model), prunable)
 
     def mask(self, score: Tensor, sparsity: float, *, per_row: bool = True) -> Tensor:
-        """Return (out, in) bool, True where pruned; without a pattern the lowest of each row, or of the whole matrix."""
+        """Return (out, in) bool, True where pruned.
+
+        Without a pattern the lowest of each row, or of the whole matrix.
+        """
         from harness.pruning.masks import lowest, n_of_m
 
         if self.pattern is None:
@@ -105,7 +111,10 @@ class Layerwise(Unstructured):
 
     @no_grad
     def sparsities(self, model: PreTrainedModel, tokens: Tensor) -> list[float]:
-        """Return each layer's share of zeros; for OWL from one pass of `tokens` (samples, length) through the model."""
+        """Return each layer's share of zeros.
+
+        For OWL from one pass of `tokens` (samples, length) through the model.
+        """
         from harness.models.anatomy import layers, linears
         from harness.pruning.owl import layer_sparsities, outlier_share
         from harness.pruning.walk import input_norms, walk

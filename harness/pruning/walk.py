@@ -1,4 +1,7 @@
-"""Go through the decoder layer by layer, holding one layer's activations: how calibration-based methods see inputs."""
+"""Go through the decoder layer by layer, holding one layer's activations.
+
+How calibration-based methods see inputs.
+"""
 
 from __future__ import annotations
 

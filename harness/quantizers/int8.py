@@ -1,4 +1,7 @@
-"""int8 weight-only by torchao: decoder linears in 8 bits with a scale per row, embeddings and head as they are."""
+"""int8 weight-only by torchao.
+
+Decoder linears in 8 bits with a scale per row, embeddings and head as they are.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class Int8(Quantizer):
-    """Round-to-nearest int8 weights, activations untouched. Smaller on disk and in memory; not faster on a CPU."""
+    """Round-to-nearest int8 weights, activations untouched.
+
+    Smaller on disk and in memory; not faster on a CPU.
+    """
 
     NAME = "int8"
     SHARE = 0.75  # half of the decoder's 16 bits; embeddings stay

@@ -1,1 +1,4 @@
-"""What makes a compressed model better again: training loop, fine-tuning with or without distillation, least-squares refit."""
+"""What makes a compressed model better again.
+
+Training loop, fine-tuning with or without distillation, least-squares refit.
+"""

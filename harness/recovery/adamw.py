@@ -1,4 +1,7 @@
-"""AdamW that leaves alone what a step did not use: entries whose gradient is exactly zero keep weight and moments."""
+"""AdamW that leaves alone what a step did not use.
+
+Entries whose gradient is exactly zero keep weight and moments.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,9 @@ from transformers import PreTrainedModel
 def add_lora(
     model: PreTrainedModel, *, rank: int, alpha: float, targets: Sequence[str], seed: int, dropout: float = 0.0
 ) -> dict[str, Tensor]:
-    """Put LoRA factors beside the linears called `targets`, in place; return the factors by name, the only weights to train.
+    """Put LoRA factors beside the linears called `targets`, in place.
+
+    Return the factors by name, the only weights to train.
 
     Outputs stay the same until a step is taken: the second factor starts at zero (Hu et al., arXiv 2106.09685). `dropout`
     acts on what the factors see, in training mode only.

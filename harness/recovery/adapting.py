@@ -39,7 +39,9 @@ class Adapted:
 
 
 def adapt(model: PreTrainedModel, adapter: Adapter, lora: LoRA, masks: Mapping[str, Tensor]) -> Adapted:
-    """Prepare `model`, frozen, in place; `masks` by parameter name are True where the weights of a sparse model may change.
+    """Prepare `model`, frozen, in place.
+
+    `masks` by parameter name are True where the weights of a sparse model may change.
 
     ValueError for experts on a sparse model: merged, they would fill its zeros.
     """

@@ -1,4 +1,7 @@
-"""The training loop that every trained method shares: seeded batches, clipped steps, and a state that survives a kill."""
+"""The training loop that every trained method shares.
+
+Seeded batches, clipped steps, and a state that survives a kill.
+"""
 
 from __future__ import annotations
 

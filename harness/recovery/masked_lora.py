@@ -10,7 +10,9 @@ from torch.nn import functional
 
 
 class MaskedLoRA(nn.Module):
-    """A frozen linear whose weight is W + mask * (alpha / rank) * B A; B starts at zero, so the function is W's at first.
+    """A frozen linear whose weight is W + mask * (alpha / rank) * B A.
+
+    B starts at zero, so the function is W's at first.
 
     Plain LoRA adds B A x, a dense matrix of low rank, and merging it would fill the zeros that pruning wrote.
     """

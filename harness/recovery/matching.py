@@ -63,7 +63,10 @@ def _distance(one: nn.Module, other: nn.Module) -> Tensor:
 
 
 def _signature(layer: nn.Module) -> dict[str, Tensor]:
-    """Return vectors (hidden,) that width pruning changes little: norm gains, and row norms of what writes to the stream."""
+    """Return vectors (hidden,) that width pruning changes little.
+
+    Norm gains, and row norms of what writes to the stream.
+    """
     found = {}
     for name, weight in layer.named_parameters():
         if name.endswith(("layernorm.weight", "o_proj.weight", "down_proj.weight")):

@@ -1,4 +1,7 @@
-"""MixLoRA (Li et al., arXiv 2404.15159): every MLP trained as a mixture of LoRA experts, merged into plain weights after it."""
+"""MixLoRA (Li et al., arXiv 2404.15159).
+
+Every MLP trained as a mixture of LoRA experts, merged into plain weights after it.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,9 @@ def imbalance(odds: Tensor, chosen: Tensor) -> Tensor:
 
 
 class MixtureOfLoRA(nn.Module):
-    """A frozen MLP that all experts share; expert e adds scale * second[e] @ first[e] to the projections called `targets`.
+    """A frozen MLP that all experts share.
+
+    Expert e adds scale * second[e] @ first[e] to the projections called `targets`.
 
     Of the last forward pass it keeps `penalty`, the imbalance, and `shares` (experts,), the mean routing weights.
     """
@@ -102,7 +107,10 @@ class MixtureOfLoRA(nn.Module):
         return self.mlp.down_proj(mixed.view(*hidden.shape[:-1], -1)) + written.view(*hidden.shape[:-1], -1)
 
     def change(self, name: str, expert: int, inputs: Tensor) -> Tensor | float:
-        """Return what an expert adds to the projection `name` of its inputs (rows, in): (rows, out), or 0 if no target."""
+        """Return what an expert adds to the projection `name` of its inputs (rows, in).
+
+        (rows, out), or 0 if no target.
+        """
         if name not in self.first:
             return 0.0
         seen = functional.dropout(inputs, self.dropout, self.training)
@@ -129,7 +137,9 @@ def add_mixture(
     seed: int,
     dropout: float = 0.0,
 ) -> dict[str, Tensor]:
-    """Make every MLP a mixture and give attention LoRA, on what `targets` names, in place; return by name what is to be trained.
+    """Make every MLP a mixture and give attention LoRA, on what `targets` names, in place.
+
+    Return by name what is to be trained.
 
     Nothing else requires gradients. Outputs stay the same until a step is taken, second factors starting at zero: to the bit,
     except for MLP widths that are no multiple of 64 on a CPU, whose kernels round the end of a tensor differently.
@@ -169,13 +179,19 @@ def mixtures(model: PreTrainedModel) -> dict[int, MixtureOfLoRA]:
 
 
 def balance(model: PreTrainedModel) -> Tensor:
-    """Return the imbalance of the last forward pass, summed over layers: their number when routing is uniform."""
+    """Return the imbalance of the last forward pass, summed over layers.
+
+    Their number when routing is uniform.
+    """
     return torch.stack([mixture.penalty for mixture in mixtures(model).values()]).sum()
 
 
 @torch.no_grad()
 def routing_shares(model: PreTrainedModel, batches: Iterable[Tensor]) -> dict[int, Tensor]:
-    """Return the mean routing weights (experts,) over all tokens of `batches` (rows, length), by layer; each sums to one."""
+    """Return the mean routing weights (experts,) over all tokens of `batches` (rows, length), by layer.
+
+    Each sums to one.
+    """
     totals = {index: torch.zeros_like(mixture.router[:, 0]).double() for index, mixture in mixtures(model).items()}
     for ids in batches:
         with precision(model):  # as in training

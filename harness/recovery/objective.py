@@ -1,4 +1,7 @@
-"""The loss of recovery and of super-network training: cross-entropy on response tokens mixed with KL to a teacher."""
+"""The loss of recovery and of super-network training.
+
+cross-entropy on response tokens mixed with KL to a teacher.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,9 @@ PART = 4096  # tokens of one forward pass with gradients: a large batch is summe
 
 
 def parts(ids: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, float]]:
-    """Yield (ids, labels, scale) of at most PART tokens (one row at least); `scale` turns sums over response tokens of a part
-    into shares of the batch's mean.
+    """Yield (ids, labels, scale) of at most PART tokens (one row at least).
+
+    `scale` turns sums over response tokens of a part into shares of the batch's mean.
     """
     rows = max(1, PART // ids.shape[1])
     count = max(1, int((labels[:, 1:] != IGNORED).sum()))
@@ -49,7 +53,10 @@ def teach(model: PreTrainedModel, ids: Tensor, labels: Tensor) -> Tensor:
 
 
 def loss(logits: Tensor, wanted: Tensor, teacher: Tensor | None, distill: float) -> Tensor:
-    """Return the sum over tokens of (1 - distill) * cross-entropy + distill * KL(teacher || logits); no teacher, no KL."""
+    """Return the sum over tokens of (1 - distill) * cross-entropy + distill * KL(teacher || logits).
+
+    No teacher, no KL.
+    """
     hard = functional.cross_entropy(logits, wanted, reduction="sum")
     if teacher is None or not distill:
         return hard

@@ -10,7 +10,10 @@ from torch import Tensor
 
 @dataclass
 class Sums:
-    """What least squares needs to know of all tokens: inputs h (tokens, in) and residuals r = target - output (tokens, out)."""
+    """What least squares needs to know of all tokens.
+
+    Inputs h (tokens, in) and residuals r = target - output (tokens, out).
+    """
 
     gram: Tensor  # (in, in), h^T h
     cross: Tensor  # (in, out), h^T r

@@ -1,4 +1,7 @@
-"""The state of a training on disk: weights, moments and curve, whole or not at all; a damaged one is told and begun anew."""
+"""The state of a training on disk: weights, moments and curve, whole or not at all.
+
+A damaged one is told and begun anew.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,10 @@ def save(scratch: Path, optimizer: AdamW, curve: list[Row]) -> None:
 
 
 def resume(scratch: Path, optimizer: AdamW) -> list[Row]:
-    """Load the state that `save` kept into the optimizer and its weights; return the curve so far, empty at a fresh start."""
+    """Load the state that `save` kept into the optimizer and its weights.
+
+    Return the curve so far, empty at a fresh start.
+    """
     path = scratch / STATE
     if not path.is_file():
         return []
@@ -64,7 +70,10 @@ class _Unsound(Exception):
 
 
 def _checked(kept: safe_open, optimizer: AdamW) -> dict:
-    """Return what stands beside the tensors; nothing is loaded before every tensor is known to be as it was written."""
+    """Return what stands beside the tensors.
+
+    Nothing is loaded before every tensor is known to be as it was written.
+    """
     metadata = kept.metadata() or {}
     told = metadata.get("told", "")
     if metadata.get("told_sum") != _text_sum(told):

@@ -1,1 +1,4 @@
-"""What is kept on disk, and whether it still is what was written: steps, journals, checksums, of which code."""
+"""What is kept on disk, and whether it still is what was written.
+
+Steps, journals, checksums, of which code.
+"""

@@ -13,7 +13,10 @@ ASIDE = "corrupt"
 
 
 def measured(store: Store) -> list[str]:
-    """Return the keys of steps whose weights may go: of variants that are measured whole, and of none that is not."""
+    """Return the keys of steps whose weights may go.
+
+    Of variants that are measured whole, and of none that is not.
+    """
     done: set[str] = set()
     needed: set[str] = set()
     for run in store.runs():

@@ -1,4 +1,7 @@
-"""JSON lines that only grow, each with a checksum: what a killed step knew, read back to the line; damage is told, never believed."""
+"""JSON lines that only grow, each with a checksum: what a killed step knew, read back to the line.
+
+Damage is told, never believed.
+"""
 
 from __future__ import annotations
 

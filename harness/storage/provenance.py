@@ -1,4 +1,7 @@
-"""Whether a stored result was made by the code and libraries that are installed now; its key does not hold all of them."""
+"""Whether a stored result was made by the code and libraries that are installed now.
+
+Its key does not hold all of them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ LIBRARIES = tuple(name for name in environment.PACKAGES if name != "llm-compress
 
 
 def differences(record: dict[str, Any]) -> list[str]:
-    """Return what made a stored step and is another now: our modules by name, libraries with both versions."""
+    """Return what made a stored step and is another now.
+
+    Our modules by name, libraries with both versions.
+    """
     made = record.get("environment") or {}
     found = [f"{module} was edited" for module in sources.changed(record.get("code") or {})]
     return found + [
@@ -27,7 +33,10 @@ def _now(library: str) -> str:
 
 
 def sentence(outdated: Iterable[list[str]], count: int) -> str:
-    """Return a line about the outdated ones among `count` stored steps, each given by its differences; empty for none."""
+    """Return a line about the outdated ones among `count` stored steps, each given by its differences.
+
+    Empty for none.
+    """
     lists = list(outdated)
     if not lists:
         return ""

@@ -1,4 +1,7 @@
-"""Steps whose weights were let go once they were measured: record and small files stay, and a mark names what is gone."""
+"""Steps whose weights were let go once they were measured.
+
+Record and small files stay, and a mark names what is gone.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ WEIGHTS = ".safetensors"
 
 
 def released(folder: Path) -> frozenset[str]:
-    """Return the names of the files that were let go from a step's folder; none where its mark is not there or damaged."""
+    """Return the names of the files that were let go from a step's folder.
+
+    None where its mark is not there or damaged.
+    """
     if not (folder / MARK).is_file():
         return frozenset()
     try:
@@ -22,7 +28,10 @@ def released(folder: Path) -> frozenset[str]:
 
 
 def release(folder: Path, files: Iterable[str]) -> int:
-    """Delete a step's weights, those among `files`, and return their bytes; the mark is written first, so a kill loses nothing."""
+    """Delete a step's weights, those among `files`, and return their bytes.
+
+    The mark is written first, so a kill loses nothing.
+    """
     names = [name for name in files if name.endswith(WEIGHTS)]
     freed = sum((folder / name).stat().st_size for name in names if (folder / name).is_file())
     if names:

@@ -1,4 +1,7 @@
-"""JSON files that carry their own checksum: a changed digit, a cut or an empty file is told, never believed."""
+"""JSON files that carry their own checksum.
+
+A changed digit, a cut or an empty file is told, never believed.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,10 @@ def write_sealed(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """Return the mapping that `write_sealed` wrote, without its checksum; Damaged says what is wrong with the file."""
+    """Return the mapping that `write_sealed` wrote, without its checksum.
+
+    Damaged says what is wrong with the file.
+    """
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:

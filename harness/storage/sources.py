@@ -29,7 +29,9 @@ class Stamp(NamedTuple):
 
 
 def of_kind(kind: type) -> str:
-    """Return the digest of the code that defines a class: of its own module, and of its whole package where that is not ours.
+    """Return the digest of the code that defines a class.
+
+    Of its own module, and of its whole package where that is not ours.
 
     ValueError where no source is to be had: a result must not outlive the code that made it unnoticed.
     """
@@ -49,7 +51,10 @@ def of_kind(kind: type) -> str:
 
 
 def beside(file: Path) -> list[Path]:
-    """Return a file and those in its folder that it imports, directly or not: a method may be spread over a few."""
+    """Return a file and those in its folder that it imports, directly or not.
+
+    A method may be spread over a few.
+    """
     found: dict[Path, None] = {}
     waiting = [file]
     while waiting:
@@ -87,7 +92,10 @@ def _meaning_at(path: Path, changed: int) -> str:
 
 
 def meaning(source: bytes) -> str:
-    """Return the hash of what Python source says, without docstrings, comments, layout; of its bytes where it does not parse."""
+    """Return the hash of what Python source says, without docstrings, comments, layout.
+
+    Of its bytes where it does not parse.
+    """
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
@@ -173,7 +181,10 @@ def _place(module: str) -> Path | None:
 
 @cache
 def _imports(path: Path, changed: int, module: str) -> tuple[str, ...]:
-    """Return the names of ours that a module imports anywhere but for type checking; where it imports by name, all beside it."""
+    """Return the names of ours that a module imports anywhere but for type checking.
+
+    Where it imports by name, all beside it.
+    """
     tree = ast.parse(path.read_bytes())
     found = dict.fromkeys(_imported(tree))
     if "import_module" in {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}:
@@ -183,7 +194,10 @@ def _imports(path: Path, changed: int, module: str) -> tuple[str, ...]:
 
 
 def _imported(node: ast.AST) -> Iterator[str]:
-    """Yield every module that is imported below a node; of `from a import b` both `a` and `a.b`, which may be a module."""
+    """Yield every module that is imported below a node.
+
+    Of `from a import b` both `a` and `a.b`, which may be a module.
+    """
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
             continue

@@ -1,4 +1,7 @@
-"""Content-addressed results on disk: every step is complete or absent, and a torn or corrupt one is redone."""
+"""Content-addressed results on disk.
+
+Every step is complete or absent, and a torn or corrupt one is redone.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +90,10 @@ class Store:
         return all(_size(self.folder(key) / name) == files[name]["size"] for name in files if name not in gone)
 
     def released(self, key: str) -> bool:
-        """Tell whether the step's weights were let go: it counts as stored, and what reads them makes it again."""
+        """Tell whether the step's weights were let go.
+
+        It counts as stored, and what reads them makes it again.
+        """
         return bool(released.released(self.folder(key)))
 
     def release(self, key: str) -> int:
@@ -112,7 +118,10 @@ class Store:
         return self.record(key)["result"]
 
     def file(self, key: str, name: str) -> Path | None:
-        """Return a file of the step, its bytes checked; None where the step wrote none of that name. Corrupt otherwise."""
+        """Return a file of the step, its bytes checked; None where the step wrote none of that name.
+
+        Corrupt otherwise.
+        """
         entry = self.record(key)["files"].get(name)
         if entry is None:
             return None
@@ -121,7 +130,10 @@ class Store:
         return self.folder(key) / name
 
     def damage(self, key: str, *, weights: bool = True) -> str | None:
-        """Return what is wrong with the stored step's bytes, or None; reads every file, weights only if asked for."""
+        """Return what is wrong with the stored step's bytes, or None.
+
+        Reads every file, weights only if asked for.
+        """
         try:
             files = self.record(key)["files"]
         except Corrupt as error:
@@ -237,7 +249,10 @@ class Store:
         return [run for path in self._run_files() if isinstance(run := _run(path), Damaged)]
 
     def set_damaged_runs_aside(self) -> list[Damaged]:
-        """Move records of runs that cannot be read out of the way, keeping them; return what was wrong with each."""
+        """Move records of runs that cannot be read out of the way, keeping them.
+
+        Return what was wrong with each.
+        """
         damaged = self.damaged_runs()
         for error in damaged:
             self._aside(error.path)

@@ -1,4 +1,7 @@
-"""Folders that will be written into: tried before the work, so that nothing is lost to a bad last place."""
+"""Folders that will be written into.
+
+Tried before the work, so that nothing is lost to a bad last place.
+"""
 
 from __future__ import annotations
 

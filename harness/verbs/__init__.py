@@ -1,1 +1,4 @@
-"""The verbs of the command line, a file each: a pydantic model whose fields are the words that the verb takes."""
+"""The verbs of the command line, a file each.
+
+A pydantic model whose fields are the words that the verb takes.
+"""

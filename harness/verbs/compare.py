@@ -31,9 +31,9 @@ class Compare(Verb):
         from harness.command.stored import readable
         from harness.command.terminal import console
         from reports.compare import pairs
+        from reports.compare.comparison_text import markdown_report, rich_report
         from reports.compare.program import json_report
         from reports.compare.sides import sides
-        from reports.compare.text import markdown_report, rich_report
 
         named = sides(list(self.names), readable(self.store), self.run)
         report = pairs.compare(named, tasks=self.task, metric=self.metric, level=self.level)

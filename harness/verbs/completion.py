@@ -14,8 +14,8 @@ class Completion(Verb):
     NAMES: ClassVar[str] = "bash|zsh"
 
     def __call__(self) -> int:
-        from harness.command.catalogue import verbs
-        from harness.command.completion import script
+        from harness.command.all_verbs import verbs
+        from harness.command.shell_script import script
 
         if len(self.names) != 1 or self.names[0] not in ("bash", "zsh"):
             raise ValueError("harness completion takes the name of a shell: bash or zsh")

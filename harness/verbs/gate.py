@@ -76,8 +76,8 @@ class Gate(Verb):
 def _judged(run: dict[str, Any], store: Store, old: dict[str, Any], kept: Store, limits: Limits, form: str) -> int:
     from harness.command.terminal import console, show_table
     from harness.storage.store import Corrupt
+    from reports.gate import gate_text as gate_text
     from reports.gate import judge as judging
-    from reports.gate import text as gate_text
     from reports.gate.measured import measured
 
     try:

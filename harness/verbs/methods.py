@@ -32,7 +32,7 @@ class Methods(Verb):
         from harness import registry
         from harness.command.kind_page import method_words, removes
         from harness.command.terminal import console
-        from harness.nas.searchers.catalogue import searchers
+        from harness.nas.searchers.all_searchers import searchers
         from harness.outside.sparse_recipes import shipped
 
         terminal = console()

@@ -25,7 +25,7 @@ class ShowPlan(OfRun):
         from rich.cells import cell_len
         from rich.text import Text
 
-        from harness import estimates, weights
+        from harness import forecast, weights
         from harness.command.planning import checked, notices
         from harness.command.terminal import console
         from harness.storage import provenance
@@ -36,7 +36,7 @@ class ShowPlan(OfRun):
         states = {node.key: (node, *_state(node, store, todo)) for node in nodes}
         undone = [node for node, _, changes in states.values() if changes is None]
         outdated = [changes for _, _, changes in states.values() if changes]
-        seconds = estimates.all_seconds(undone, planned, store)
+        seconds = forecast.all_seconds(undone, planned, store)
         titles = planned.titles()
         width, lines = max(map(cell_len, titles.values())), []
         for node, state, _ in states.values():
@@ -52,7 +52,7 @@ class ShowPlan(OfRun):
         terminal.print(
             Text("\n".join(lines)), soft_wrap=True
         )  # one text: thousands of table cells take seconds to lay out
-        written = estimates.disk(undone, planned, store)
+        written = forecast.disk(undone, planned, store)
         terminal.print(
             f"{len(planned.variants)} variants; about {duration(sum(seconds.values()))} of work left "
             f"(corrected by this store's past steps where there are any) and at most {storage(written)} to store",
@@ -63,7 +63,10 @@ class ShowPlan(OfRun):
 
 
 def _state(node: Node, store: Store, todo: set[str]) -> tuple[str, list[str] | None]:
-    """Return how a step stands, and what made it that is another now; None for a step that is still to be done."""
+    """Return how a step stands, and what made it that is another now.
+
+    None for a step that is still to be done.
+    """
     from harness.storage import provenance
 
     if store.has(node.key):

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 class Run(OfRun):
-    """Compare compression methods on a suite: execute what is not stored, print the table, write the report.
+    """Compare compression methods on a suite.
+
+    Execute what is not stored, print the table, write the report.
 
     Example: harness run suite=demo
     """
@@ -28,16 +30,16 @@ class Run(OfRun):
     def __call__(self) -> int:
         import time
 
-        from harness import estimates
+        from harness import forecast
         from harness.command.planning import checked, notices
         from harness.command.terminal import console
         from harness.display import Live
-        from harness.run import execute, record
+        from harness.execution import execute, record
         from harness.words.home import relative
 
         started = time.time()
         planned, store = checked(self.run_words, settle=True)
-        estimates.check_disk(planned, store)
+        forecast.check_disk(planned, store)
         terminal = console()
         for notice in notices(planned, store):
             terminal.print(f"note: {notice}", style="yellow", soft_wrap=True)
@@ -65,7 +67,9 @@ class Run(OfRun):
 
 
 def _saved(run: dict[str, Any], store: Store, folder: Path, terminal: Console) -> list[str]:
-    """Keep the run's record and write its report; return a line for each that a full disk, say, did not take.
+    """Keep the run's record and write its report.
+
+    Return a line for each that a full disk, say, did not take.
 
     The table is printed first: what was measured is seen even where nothing can be written any more.
     """

@@ -28,7 +28,7 @@ class CompareSearchers(OfSearch):
         from harness.command.searching import planned
         from harness.command.terminal import console
         from harness.display import Live
-        from harness.run import execute
+        from harness.execution import execute
         from harness.words.home import relative
 
         names = list(dict.fromkeys(self.searchers))

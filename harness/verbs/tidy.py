@@ -11,7 +11,9 @@ from harness.command.words import STORE, STORE_MEANS, Flag
 
 
 class Tidy(Verb):
-    """Delete the weights of measured variants, and what was set aside as damaged; reports, compare and gate go on.
+    """Delete the weights of measured variants, and what was set aside as damaged.
+
+    Reports, compare and gate go on.
 
     The dense model and super-networks stay, as many variants are made from them; so do variants of which a measure is
     missing. A run that needs weights again makes them as they were.

@@ -1,4 +1,7 @@
-"""How values are written behind `key=`: text as it is, numbers, lists in brackets, mappings in braces; quotes keep what they hold."""
+"""How values are written behind `key=`: text as it is, numbers, lists in brackets, mappings in braces.
+
+Quotes keep what they hold.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ def scalar(written: str) -> Any:
 
 
 def texts(written: str) -> list[str | None]:
-    """Return the items of `[a,b]`, or of `a` alone, as text; ValueError where brackets or quotes do not close."""
+    """Return the items of `[a,b]`, or of `a` alone, as text.
+
+    ValueError where brackets or quotes do not close.
+    """
     return [text(item) for item in _items(written)]
 
 
@@ -39,7 +45,10 @@ def scalars(written: str) -> list[Any]:
 
 
 def value(written: str) -> Any:
-    """Return a list, a mapping or a scalar, whatever the text looks like; ValueError where brackets do not close."""
+    """Return a list, a mapping or a scalar, whatever the text looks like.
+
+    ValueError where brackets do not close.
+    """
     said = written.strip()
     if said[:1] == "[" and said[-1:] == "]":
         return [value(item) for item in split(said[1:-1])]
@@ -62,7 +71,10 @@ def _items(written: str) -> list[str]:
 
 
 def split(said: str, at: str = ",") -> list[str]:
-    """Return the parts between separators that no bracket or quote holds; none of blank text. ValueError where those do not close."""
+    """Return the parts between separators that no bracket or quote holds; none of blank text.
+
+    ValueError where those do not close.
+    """
     parts, start, open_brackets, quote = [], 0, [], ""
     for place, letter in enumerate(said):
         if quote:

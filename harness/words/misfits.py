@@ -1,4 +1,7 @@
-"""What pydantic says is wrong with a description, a line for each thing: where, what, and the nearest name that would be right."""
+"""What pydantic says is wrong with a description, a line for each thing.
+
+Where, what, and the nearest name that would be right.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from harness.words.reasons import one_line
 
 
 def misfits(error: ValidationError, *, known: Sequence[str] = (), whole: str = "content") -> list[str]:
-    """Return a line for each thing that is wrong; `known` are the keys there are, `whole` is what none of them is to blame for."""
+    """Return a line for each thing that is wrong.
+
+    `known` are the keys there are, `whole` is what none of them is to blame for.
+    """
     lines = []
     for item in error.errors():
         where = ".".join(map(str, item["loc"])) or whole

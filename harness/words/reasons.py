@@ -13,7 +13,10 @@ FULL = "no space left on device"
 
 
 def reason(error: BaseException) -> str:
-    """Return what ended a step as one printable line: a user's error in its own words, others with what caused them."""
+    """Return what ended a step as one printable line.
+
+    A user's error in its own words, others with what caused them.
+    """
     links = list(chain(error))
     said = "; because ".join(dict.fromkeys(map(_said, links)))
     if any(isinstance(link, MemoryError) or _speaks_of(link, MEMORY) for link in links):

@@ -24,7 +24,10 @@ CONSTANTS = {"true": True, "false": False, "null": None}  # as everywhere else i
 
 
 class Call(NamedTuple):
-    """One method as it is written: its name (of a class, where `own`), the file behind or before a colon, its fields."""
+    """One method as it is written.
+
+    Its name (of a class, where `own`), the file behind or before a colon, its fields.
+    """
 
     name: str
     file: str

@@ -1,4 +1,7 @@
-"""What is recorded and shown holds no secrets: tokens and passwords in words, addresses and settings become ***."""
+"""What is recorded and shown holds no secrets.
+
+Tokens and passwords in words, addresses and settings become ***.
+"""
 
 from __future__ import annotations
 

@@ -30,7 +30,10 @@ class OnceLoader(yaml.SafeLoader):
 
 
 def place(name: str, shipped: Path, what: str) -> Path:
-    """Return the file that is shipped as `name`, or that `name` is the path of; ValueError, `what` it is called, where there is none."""
+    """Return the file that is shipped as `name`, or that `name` is the path of.
+
+    ValueError, `what` it is called, where there is none.
+    """
     own = name.endswith(ENDINGS)
     path = home(name) if own else shipped / f"{name}.yaml"
     if not path.is_file():

@@ -46,7 +46,10 @@ class Flip:
 
 
 def flips(comparison: Comparison, count: int) -> list[Flip]:
-    """Return `count` lost items and as many gained ones, task by task in turn; running text has none to show."""
+    """Return `count` lost items and as many gained ones, task by task in turn.
+
+    Running text has none to show.
+    """
     tasks = [task for task in comparison.tasks if not task.quantity.lossy]
     lost = [[_flip(task.quantity, pair, lost=True) for pair in task.lost[:count]] for task in tasks]
     gained = [[_flip(task.quantity, pair, lost=False) for pair in task.gained[:count]] for task in tasks]
@@ -104,7 +107,10 @@ def _choices(metric: str, pair: Pair) -> tuple[str, list[Choice]]:
 
 
 def _chose(metric: str, row: Item, index: int) -> bool:
-    """Tell whether this choice is the side's answer; a probability mass has none, a single answer is said or not."""
+    """Tell whether this choice is the side's answer.
+
+    A probability mass has none, a single answer is said or not.
+    """
     if row["labels"] and metric == "acc":
         return False
     answer = row["prediction_norm"] if metric == "acc_norm" else row["prediction"]

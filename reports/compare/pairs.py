@@ -1,4 +1,7 @@
-"""Variants of a run against the first named, item by item: what differs, how significantly, and which items flipped."""
+"""Variants of a run against the first named, item by item.
+
+What differs, how significantly, and which items flipped.
+"""
 
 from __future__ import annotations
 
@@ -111,7 +114,10 @@ def _tasks(found: Sequence[Side], wanted: Sequence[str]) -> tuple[list[str], lis
 
 
 def _headline(task: str, found: Sequence[Side]) -> str:
-    """Return the metric that the tables show of the task; a file outside of any store shows its most basic one."""
+    """Return the metric that the tables show of the task.
+
+    A file outside of any store shows its most basic one.
+    """
     named = {side.name: side.metrics[task] for side in found if task in side.metrics}
     if len(set(named.values())) > 1:
         told = ", ".join(f"{metric} of {name}" for name, metric in named.items())
@@ -130,7 +136,10 @@ def _holds(rows: Sequence[Item], metric: str) -> bool:
 
 
 def aligned(task: str, reference: Side, variant: Side) -> Pairs:
-    """Return the items of both by hash, part and number, never by position; ValueError when they are not the same."""
+    """Return the items of both by hash, part and number, never by position.
+
+    ValueError when they are not the same.
+    """
     first, second = (_by_item(task, side) for side in (reference, variant))
     if first.keys() != second.keys():
         alone = len(first.keys() - second.keys()), len(second.keys() - first.keys())
@@ -183,7 +192,10 @@ def _task(task: str, metric: Quantity, pairs: Pairs, level: float) -> TaskCompar
 
 
 def average(tasks: list[TaskComparison], level: float) -> TaskComparison | None:
-    """Return the comparison of the mean over the accuracies among `tasks`; None for fewer than two of them."""
+    """Return the comparison of the mean over the accuracies among `tasks`.
+
+    None for fewer than two of them.
+    """
     parts = [task for task in tasks if task.quantity.averages]
     if len(parts) < 2:
         return None
@@ -201,7 +213,10 @@ def average(tasks: list[TaskComparison], level: float) -> TaskComparison | None:
 
 
 def _adjusted(report: Report) -> Report:
-    """Return the report with Holm's p: over all variants and tasks, and for the averages over the variants."""
+    """Return the report with Holm's p.
+
+    Over all variants and tasks, and for the averages over the variants.
+    """
     each = [task for comparison in report.comparisons for task in comparison.tasks]
     averages = [comparison.average for comparison in report.comparisons if comparison.average]
     of_tasks = iter(paired.holm([task.difference.p for task in each]))

@@ -1,4 +1,7 @@
-"""A comparison in plain English: who is better by how much, how significantly, and what so many items could show."""
+"""A comparison in plain English.
+
+Who is better by how much, how significantly, and what so many items could show.
+"""
 
 from __future__ import annotations
 

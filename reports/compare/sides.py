@@ -41,7 +41,9 @@ class Side:
 
 
 def sides(names: Sequence[str], store: Store, run: str = "") -> list[Side]:
-    """Return what was named, in order; variants come from `run`, or the newest run in which all of them were scored.
+    """Return what was named, in order.
+
+    Variants come from `run`, or the newest run in which all of them were scored.
 
     A name may also be the first letters (six or more) of an evaluation's step key, or a path that ends with .parquet.
     """
@@ -74,7 +76,10 @@ def _side(name: str, path: Path, run: dict[str, Any]) -> Side:
 
 
 def _stored_items(key: str, store: Store) -> Path:
-    """Return a stored evaluation's file of items, its bytes checked; Corrupt where they are not what was written."""
+    """Return a stored evaluation's file of items, its bytes checked.
+
+    Corrupt where they are not what was written.
+    """
     path = store.file(key, ITEMS)
     assert path is not None, f"{key} is no evaluation"
     return path
@@ -118,7 +123,10 @@ def _home(path: Path) -> dict[str, Any] | None:
 
 
 def _run(names: Sequence[str], runs: list[dict[str, Any]], store: Store, wanted: str) -> dict[str, Any]:
-    """Return the wanted run, or the newest that scored all `names`; ValueError with the nearest names where none did."""
+    """Return the wanted run, or the newest that scored all `names`.
+
+    ValueError with the nearest names where none did.
+    """
     if not runs:
         raise ValueError(f"store={store.root} holds no run; start with harness run suite=demo")
     if wanted:
@@ -142,7 +150,10 @@ def _unknown_run(wanted: str, runs: list[dict[str, Any]]) -> list[dict[str, Any]
 
 
 def _items(path: Path) -> dict[str, list[Item]]:
-    """Return the items by task; columns that an older version did not write are None. ValueError for no file of items."""
+    """Return the items by task; columns that an older version did not write are None.
+
+    ValueError for no file of items.
+    """
     found: dict[str, list[Item]] = {}
     try:
         rows = pq.read_table(path).to_pylist()

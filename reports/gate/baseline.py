@@ -15,7 +15,10 @@ WRITTEN = (MARK, "steps", "runs")  # all that a baseline holds; anything else in
 
 
 def opened(folder: Path, name: str = "") -> tuple[dict[str, Any], Store]:
-    """Return the run that the folder holds (its newest, or the one called `name`) and its store; ValueError for none."""
+    """Return the run that the folder holds (its newest, or the one called `name`) and its store.
+
+    ValueError for none.
+    """
 
     store = Store(folder)
     if damaged := store.damaged_runs():
@@ -72,7 +75,10 @@ def keep(run: dict[str, Any], store: Store, folder: Path) -> int:
 
 
 def _check_ours(folder: Path) -> None:
-    """Raise ValueError where the folder holds anything that `keep` did not write: it is replaced, and goes with the rest."""
+    """Raise ValueError where the folder holds anything that `keep` did not write.
+
+    It is replaced, and goes with the rest.
+    """
     others = sorted(path.name for path in folder.iterdir() if path.name not in WRITTEN) if folder.is_dir() else []
     if others:
         raise ValueError(

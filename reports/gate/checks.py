@@ -1,4 +1,7 @@
-"""The checks of one variant in two runs: scores, sizes, memory, speed; what was tested is decided later, over all variants. Pure."""
+"""The checks of one variant in two runs: scores, sizes, memory, speed.
+
+What was tested is decided later, over all variants. Pure.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import numpy as np
 
 from harness.evaluation.distributions import LEVEL
 from harness.evaluation.ranks import mann_whitney
-from harness.measures.table import quantity
+from harness.measures.all_measures import quantity
 from reports.compare.pairs import TaskComparison, aligned, average, compare
 from reports.compare.sides import Side
 from reports.gate.measured import Measured
@@ -35,7 +38,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Check:
-    """One number of one variant in both runs; `p` is Holm's where it was tested, `said` what the verdict rests on."""
+    """One number of one variant in both runs.
+
+    `p` is Holm's where it was tested, `said` what the verdict rests on.
+    """
 
     variant: str
     kind: Literal["scores", "average", "flips", "size", "memory", "measured", "speed", "run"]

@@ -18,7 +18,10 @@ PASSED, REGRESSED, NOTHING = 0, 1, 3  # exit codes
 
 
 def judge(before: Mapping[str, Measured], now: Mapping[str, Measured], limits: Limits) -> list[Check]:
-    """Return every check of the baseline's variants, in their order; what only the new run has is not judged."""
+    """Return every check of the baseline's variants, in their order.
+
+    What only the new run has is not judged.
+    """
     found: list[Check] = []
     for name, old in before.items():
         if (new := now.get(name)) is None:
@@ -43,7 +46,10 @@ def outcome(found: Sequence[Check], *, anew: bool) -> int:
 
 
 def measured_anew(before: Mapping[str, Measured], now: Mapping[str, Measured]) -> bool:
-    """Tell whether any measurement of the run is not the baseline's own: the same step, finished at the same moment."""
+    """Tell whether any measurement of the run is not the baseline's own.
+
+    The same step, finished at the same moment.
+    """
     old = {taken for variant in before.values() for taken in variant.taken.values()}
     new = {taken for name, variant in now.items() if name in before for taken in variant.taken.values()}
     return bool(new - old)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.measures.table import table
+from harness.measures.all_measures import table
 from harness.storage.store import Corrupt, Store
 from reports.compare.sides import Side, stored_side
 
@@ -20,7 +20,10 @@ LEVELS = tuple(  # of one machine, without samples of their own
 
 @dataclass(frozen=True)
 class Measured:
-    """One variant of a run: its items, sizes and speeds; what was not measured is absent, and `missing` says why."""
+    """One variant of a run: its items, sizes and speeds.
+
+    What was not measured is absent, and `missing` says why.
+    """
 
     name: str
     side: Side | None = None

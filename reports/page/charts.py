@@ -1,4 +1,7 @@
-"""The page's plotly figures as plain dictionaries; `var(--ink)` and the like become the page's colours in page.js."""
+"""The page's plotly figures as plain dictionaries.
+
+`var(--ink)` and the like become the page's colours in page.js.
+"""
 
 from collections.abc import Sequence
 from html import escape

@@ -8,7 +8,7 @@ from string import Template
 
 from plotly.offline import get_plotlyjs
 
-from reports.page import charts, front_section, sections, training
+from reports.page import charts, front_section, losses, sections
 from reports.page.template import PAGE
 from reports.plain import plain
 from reports.run import method_fronts
@@ -40,7 +40,7 @@ def page(rows: Sequence[Row], facts: Facts) -> str:
         tasks=section("Scores by task", sections.tasks(rows, facts), TASK_NOTE),
         fronts=section("Hypervolume by method", front_section.content(facts), method_fronts.NOTE),
         cost=section("Cost of compression", sections.cost(rows), "What making each variant took, once."),
-        training=chart_section("Loss while training", [key for key in drawn if key.startswith("loss")], training.NOTE),
+        training=chart_section("Loss while training", [key for key in drawn if key.startswith("loss")], losses.NOTE),
         search=section("Architecture search", search_section.content(facts, searched), ""),
         environment=sections.environment(facts),
         command=escape(str(facts.get("command") or "not recorded")),
@@ -54,7 +54,7 @@ def figures(rows: Sequence[Row], facts: Facts) -> dict[str, charts.Figure]:
     """The figures of results and trainings by name."""
     drawn = {axis.key: charts.pareto(rows, facts, axis) for axis in AXES}
     if facts.get("loss_curves"):
-        drawn["loss"] = training.losses(facts["loss_curves"])
+        drawn["loss"] = losses.losses(facts["loss_curves"])
     return drawn
 
 
@@ -69,7 +69,10 @@ def choices(rows: Sequence[Row]) -> str:
 
 
 def chosen(rows: Sequence[Row]) -> str:
-    """The x axis that the second chart begins with: the first that somebody measured and the first chart does not show."""
+    """The x axis that the second chart begins with.
+
+    The first that somebody measured and the first chart does not show.
+    """
     return next((axis.key for axis in AXES if axis is not SIZE and points(rows, axis)), AXES[0].key)
 
 

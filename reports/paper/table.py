@@ -1,4 +1,7 @@
-"""A published table beside the same rows as measured here: scores, distances to dense, and whose order agrees. Pure."""
+"""A published table beside the same rows as measured here.
+
+Scores, distances to dense, and whose order agrees. Pure.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Order:
-    """Pairs of pruned rows, the one that is better as published first; `sure` ones by Holm's p over the pairs."""
+    """Pairs of pruned rows, the one that is better as published first.
+
+    `sure` ones by Holm's p over the pairs.
+    """
 
     measure: Measure
     clusters: int = 0  # of items, the fewest of any pair
@@ -71,7 +77,9 @@ def beside(
     *,
     level: float = LEVEL,
 ) -> PaperTable:
-    """Return the paper's table beside the run's `rows`, matched by recipe; `sides` are the variants' items by name.
+    """Return the paper's table beside the run's `rows`, matched by recipe.
+
+    `sides` are the variants' items by name.
 
     Both averages are over the paper's tasks that the run has (over all of the run's where the paper names none); a
     published average stands only where the run has all of them.
@@ -154,7 +162,10 @@ def _distances(dense: Side, side: Side, metrics: Mapping[str, Quantity], level: 
 def _compared(
     first: Side, second: Side, metrics: Mapping[str, Quantity], level: float
 ) -> dict[Measure, TaskComparison]:
-    """Return the paired comparisons of the second with the first: of the average (or the only score) and the perplexity."""
+    """Return the paired comparisons of the second with the first.
+
+    Of the average (or the only score) and the perplexity.
+    """
     [comparison] = compare([first, second], tasks=list(metrics), level=level).comparisons
     scores = [task for task in comparison.tasks if task.quantity.averages]
     main = comparison.average or (scores[0] if scores else None)
@@ -170,7 +181,10 @@ def _compared(
 def _orders(
     lines: Sequence[Line], sides: Mapping[str, Side], metrics: Mapping[str, Quantity], level: float
 ) -> list[Order]:
-    """Return, for each measure, how the published order of every pair of pruned rows fares here; published ties have none."""
+    """Return, for each measure, how the published order of every pair of pruned rows fares here.
+
+    Published ties have none.
+    """
     pairs = [(one, other) for one, other in combinations(lines[1:], 2) if {one.recipe, other.recipe} <= sides.keys()]
     tested = [(one, other, _compared(sides[one.recipe], sides[other.recipe], metrics, level)) for one, other in pairs]
     keys: dict[Measure, tuple[str, int]] = {

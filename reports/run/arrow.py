@@ -23,7 +23,10 @@ def table(rows: Sequence[Row]) -> pyarrow.Table:
 
 
 def _column(values: list[Any]) -> pyarrow.Array:
-    """Return the values in the one type that holds them all: text, as JSON has it, where they have no other in common."""
+    """Return the values in the one type that holds them all.
+
+    Text, as JSON has it, where they have no other in common.
+    """
     import pyarrow
 
     try:

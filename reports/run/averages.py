@@ -20,7 +20,9 @@ Items = list[dict[str, Any]]
 def add_averages(
     found: Sequence[Row], scored: Sequence[Items], metrics: Mapping[str, Quantity]
 ) -> NDArray[np.float64] | None:
-    """Add `average`, `difference` and their intervals to the rows that have items; return the draws (draws, rows).
+    """Add `average`, `difference` and their intervals to the rows that have items.
+
+    Return the draws (draws, rows).
 
     The average's own interval resamples items; a difference has the interval that it has everywhere, `paired`'s.
     Rows without items have NaN. None where no task's metric enters averages.
@@ -64,7 +66,10 @@ def _values(name: str, metric: Quantity, scored: Sequence[Items]) -> tuple[NDArr
 def _difference(
     strata: Sequence[tuple[NDArray[np.float64], NDArray[np.str_]]], dense: int, variant: int
 ) -> dict[str, float | None]:
-    """Return the row's difference of means over the tasks to dense, with its interval; dense differs from itself by nothing."""
+    """Return the row's difference of means over the tasks to dense, with its interval.
+
+    Dense differs from itself by nothing.
+    """
     if variant == dense:
         return {"difference": 0.0, "difference_low": 0.0, "difference_high": 0.0}
     parts = [

@@ -1,4 +1,7 @@
-"""What a table's head says before any number: rows that were not scored as asked, or not on all that was asked."""
+"""What a table's head says before any number.
+
+Rows that were not scored as asked, or not on all that was asked.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -34,7 +37,10 @@ def cautions(rows: Sequence[Row]) -> list[str]:
 
 
 def _missed(row: Row, dense: Row | None) -> float | None:
-    """The share of the dense parameters that a row has, where it is not what its budget says; of a sequence budgets multiply."""
+    """The share of the dense parameters that a row has, where it is not what its budget says.
+
+    Of a sequence budgets multiply.
+    """
     budget, whole, kept = number(row, "budget"), number(dense or {}, "parameters"), number(row, "parameters")
     alone = "+" not in str(row.get("method")) and row.get("quantizer") in (None, "none") and not row.get("simulated")
     if budget is None or not whole or kept is None or not alone or abs(kept / whole - budget) <= NEAR:

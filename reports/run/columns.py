@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harness.measures.table import in_column, known
+from harness.measures.all_measures import in_column, known
 from harness.quantities import Column as Place
 from harness.quantities import Detail, Form, Quantity, recorded
 from reports import formats

@@ -54,7 +54,10 @@ def csv_text(rows: Sequence[Row]) -> str:
 
 
 def field(value: Any) -> str:
-    """One CSV field. Text that a spreadsheet would take for a formula gets an apostrophe ahead; numbers stay numbers."""
+    """One CSV field. Text that a spreadsheet would take for a formula gets an apostrophe ahead.
+
+    Numbers stay numbers.
+    """
     value = plain(value)
     if value is None or isinstance(value, str):
         text = f"'{value}" if (value or "").startswith(FORMULA) else value or ""
@@ -63,7 +66,10 @@ def field(value: Any) -> str:
 
 
 def json_text(rows: Sequence[Row], facts: Facts) -> str:
-    """`{"facts": …, "rows": […]}`; every row has every key, null where nothing was measured; searches as their numbers."""
+    """`{"facts": …, "rows": […]}`; every row has every key, null where nothing was measured.
+
+    Searches as their numbers.
+    """
     order = keys(rows, [entry["name"] for entry in facts.get("tasks") or []])
     searched = {"searches": search_summary.plain(facts["searches"])} if facts.get("searches") else {}
     if facts.get("method_fronts"):

@@ -1,4 +1,7 @@
-"""How much of the plane of size and average each method's variants dominate, with paired intervals. Pure."""
+"""How much of the plane of size and average each method's variants dominate, with paired intervals.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ class MethodFront:
 
 
 def method_fronts(rows: Sequence[Row], draws: NDArray[np.float64]) -> list[MethodFront]:
-    """Return each recipe's front in the order of the rows; `draws` (draws, rows) are bootstrap averages, NaN where none."""
+    """Return each recipe's front in the order of the rows.
+
+    `draws` (draws, rows) are bootstrap averages, NaN where none.
+    """
     dense = dense_row(rows)
     whole = number(dense, "bytes_on_disk") if dense else None
     groups: dict[str, list[int]] = {}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.measures.table import on_axes, quantity
+from harness.measures.all_measures import on_axes, quantity
 from harness.quantities import AVERAGE, Quantity
 from reports.pareto import front_mask
 from reports.variants import Row, dense_row, name, number, ran, saves_nothing

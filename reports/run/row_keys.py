@@ -1,4 +1,7 @@
-"""What the keys of a row mean that are no quantities: which variant it is, how it went, what stands beside its numbers."""
+"""What the keys of a row mean that are no quantities.
+
+Which variant it is, how it went, what stands beside its numbers.
+"""
 
 IDENTITY = {
     "variant": "name of the row, as `compare` takes it",

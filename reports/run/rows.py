@@ -1,4 +1,7 @@
-"""From the store to one row a variant and the facts about the run: everything a report shows is derived here."""
+"""From the store to one row a variant and the facts about the run.
+
+Everything a report shows is derived here.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from harness.evaluation.items import scores
-from harness.measures.table import measures as measures_by_name
+from harness.measures.all_measures import measures as measures_by_name
 from harness.quantities import Quantity, of_run, plain, recorded
 from harness.storage import provenance
 from harness.storage.store import Corrupt, Store
@@ -71,7 +74,10 @@ def _facts(run: dict[str, Any], store: Store) -> Facts:
 
 
 def _warnings(run: dict[str, Any], store: Store) -> list[str]:
-    """Return what a reader must know: what the plan said of the suite, which steps are of other code, which charts are left out."""
+    """Return what a reader must know.
+
+    What the plan said of the suite, which steps are of other code, which charts are left out.
+    """
     keys = dict.fromkeys(
         key for variant in run["variants"] for key in (*variant["chain"], *variant["measures"].values())
     )
@@ -152,7 +158,10 @@ def _cost(chain: list[dict[str, Any]]) -> Row:
 
 
 def measured_row(kind: str, result: dict[str, Any]) -> Row:
-    """Return what of a measure's result stands in the row; all of it where the measure is not installed here."""
+    """Return what of a measure's result stands in the row.
+
+    All of it where the measure is not installed here.
+    """
     known = measures_by_name()
     return known[kind].row(result) if kind in known else dict(result)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.text import Text
 
+from reports.grid import Cell, Head, Line, fit, grid
 from reports.pareto import front_mask
 from reports.pipes import escaped, pipes
 from reports.run import method_fronts
@@ -14,7 +15,6 @@ from reports.run.columns import Column, filled, summary_columns, task_columns
 from reports.run.machine import csv_text, json_text
 from reports.run.notes import TASK_NOTE, headline, marks, notes
 from reports.search.summary import sentences
-from reports.terminal import Cell, Head, Line, fit, grid
 from reports.variants import Facts, Row, dense_row, failure, is_dense, name, number, ran
 
 __all__ = ["csv_text", "json_text", "markdown", "rich_table"]

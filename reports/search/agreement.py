@@ -1,4 +1,7 @@
-"""How far a search can be believed: its predictor, its cheap objective, and how much it fitted the search items. Pure."""
+"""How far a search can be believed.
+
+Its predictor, its cheap objective, and how much it fitted the search items. Pure.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ ENOUGH = 5  # candidates below which no correlation is told
 
 @dataclass(frozen=True)
 class Correlation:
-    """A rank correlation over all candidates, and within sizes: of what a quadratic in size leaves of both sides."""
+    """A rank correlation over all candidates, and within sizes.
+
+    Of what a quadratic in size leaves of both sides.
+    """
 
     overall: Estimate
     within: Estimate | None
@@ -27,7 +33,10 @@ def predicted(records: Sequence[Record]) -> list[Record]:
 
 
 def prediction(records: Sequence[Record]) -> Correlation | None:
-    """Kendall's tau of predictions against fitness: overall it flatters, since the size alone predicts much."""
+    """Kendall's tau of predictions against fitness.
+
+    Overall it flatters, since the size alone predicts much.
+    """
     some = predicted(records)
     guess, fitness, size = (column(some, name) for name in ("predicted", "fitness", "parameters"))
     overall = kendall(guess, fitness) if len(some) >= ENOUGH else None
@@ -82,7 +91,10 @@ class Losses:
 
 
 def losses(search: Search) -> Losses | None:
-    """The checked candidates' objective on both splits; choice error where held-out items do not have the objective."""
+    """The checked candidates' objective on both splits.
+
+    Choice error where held-out items do not have the objective.
+    """
     records = whole(search)
     best = dict(zip(map(id, records), on_front(records), strict=True)) if records else {}
     known, wanted = checked(records), search["objective"]
@@ -97,7 +109,10 @@ def losses(search: Search) -> Losses | None:
 
 
 def distinct(group: Sequence[Search]) -> list[Record]:
-    """The whole candidates of comparable searches, each architecture once; one that was checked stands for its likes."""
+    """The whole candidates of comparable searches, each architecture once.
+
+    One that was checked stands for its likes.
+    """
     found: dict[str, Record] = {}
     for strategy in strategies(group):
         for search in strategy.searches:

@@ -1,4 +1,7 @@
-"""Stored searches as numbers: which are comparable, hypervolume by evaluations, means over search seeds. Pure."""
+"""Stored searches as numbers.
+
+Which are comparable, hypervolume by evaluations, means over search seeds. Pure.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,10 @@ class Strategy:
 
 
 def comparable(searches: Sequence[Search]) -> list[list[Search]]:
-    """The searches in groups of one problem: the same super-network, items, space, objective, cost and reference point."""
+    """The searches in groups of one problem.
+
+    The same super-network, items, space, objective, cost and reference point.
+    """
     groups: dict[str, list[Search]] = {}
     for search in searches:
         groups.setdefault(repr([search.get(name) for name in SHARED]), []).append(search)
@@ -69,7 +75,10 @@ def strategies(group: Sequence[Search]) -> list[Strategy]:
 
 
 def whole(search: Search) -> list[Record]:
-    """The candidates scored on the whole search set, in the order asked: the others' fitness is another quantity."""
+    """The candidates scored on the whole search set, in the order asked.
+
+    The others' fitness is another quantity.
+    """
     return [
         record
         for record in search["candidates"]

@@ -1,4 +1,7 @@
-"""The page's part about searches: a table of strategies and the figures, once a group of comparable searches."""
+"""The page's part about searches.
+
+A table of strategies and the figures, once a group of comparable searches.
+"""
 
 from collections.abc import Sequence
 from html import escape
@@ -7,7 +10,7 @@ from typing import NamedTuple
 from reports.drawing import Figure, frame, head
 from reports.estimates import Estimate
 from reports.formats import MISSING
-from reports.search import charts as search_charts
+from reports.search import figures as search_charts
 from reports.search import survivor_charts
 from reports.search.agreement import distinct
 from reports.search.searches import Search, comparable

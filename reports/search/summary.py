@@ -1,4 +1,7 @@
-"""What a search found in a few numbers: a line a strategy, for the page, the terminal, Markdown and JSON. Pure."""
+"""What a search found in a few numbers.
+
+A line a strategy, for the page, the terminal, Markdown and JSON. Pure.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Line:
-    """One strategy. Intervals are over its seeds; with one seed, tau's and the gap's are over its candidates."""
+    """One strategy. Intervals are over its seeds.
+
+    With one seed, tau's and the gap's are over its candidates.
+    """
 
     strategy: str
     seeds: int

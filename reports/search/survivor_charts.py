@@ -1,4 +1,7 @@
-"""The page's architecture histograms: what the best candidates keep of each layer, and what those of each task keep."""
+"""The page's architecture histograms.
+
+What the best candidates keep of each layer, and what those of each task keep.
+"""
 
 from collections.abc import Sequence
 from html import escape

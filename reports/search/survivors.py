@@ -1,4 +1,7 @@
-"""What the best networks of a search keep, layer by layer and task by task: the architecture histograms. Pure."""
+"""What the best networks of a search keep, layer by layer and task by task.
+
+The architecture histograms. Pure.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ class Layers:
 
 
 def layers(records: Sequence[Record]) -> Layers:
-    """What each network keeps of each physical layer; widths relative to the widest of all the records given."""
+    """What each network keeps of each physical layer.
+
+    Widths relative to the widest of all the records given.
+    """
     kept = np.array([[block[:2] for block in record["architecture"][1]] for record in records])  # (n, layers, 2)
     widest = np.maximum(1, kept[:, :, 1].max(axis=0))
     return Layers(kept[:, :, 1] / widest, kept[:, :, 0] > 0)
@@ -66,7 +72,10 @@ class Tastes:
 
 
 def tastes(records: Sequence[Record], objective: str) -> Tastes | None:
-    """What the best networks for each search task keep; None for fewer than two tasks or too few candidates."""
+    """What the best networks for each search task keep.
+
+    None for fewer than two tasks or too few candidates.
+    """
     names = list(records[0].get("tasks") or {}) if records else []
     if len(names) < 2 or len(records) < FEWEST:
         return None

@@ -30,7 +30,9 @@ def foreign(folder: Path) -> list[str]:
 
 
 def write(rows: list[Row], facts: Facts, folder: Path, asked: Sequence[str] = ()) -> dict[str, list[Path]]:
-    """Write the asked formats, or all, and return their files by format; ValueError where that would replace what is not ours.
+    """Write the asked formats, or all, and return their files by format.
+
+    ValueError where that would replace what is not ours.
 
     All of them together are left as they are where they hold these rows already, written by this code.
     """

@@ -10,7 +10,10 @@ from reports.variants import Facts, Row
 
 
 class Format:
-    """A way to write a run's rows down. `files` are the names in the report's folder; most formats have one, a text."""
+    """A way to write a run's rows down. `files` are the names in the report's folder.
+
+    Most formats have one, a text.
+    """
 
     NAME: ClassVar[str]
     FILES: ClassVar[tuple[str, ...]]

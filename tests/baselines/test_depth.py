@@ -1,4 +1,7 @@
-"""ShortGPT, Shortened LLaMA and Inheritune against independent statements of their formulas: which layers go, and how many."""
+"""ShortGPT, Shortened LLaMA and Inheritune against independent statements of their formulas.
+
+Which layers go, and how many.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from harness.pruning.budget import TOLERANCE
 from harness.pruning.depth import leading, trim
 from harness.pruning.extraction import Keep, extract
 from harness.pruning.importance import measure
-from harness.pruning.perplexity import perplexities_without
+from harness.pruning.relay import perplexities_without
 
 
 @every_model

@@ -42,7 +42,10 @@ def sample_gradients(family, groups, tied) -> list[dict[str, np.ndarray]]:
 
 
 def weight_scores(criterion, weight, samples) -> np.ndarray:
-    """Return the formula of the paper for each weight (out, in); "vector" signed, to be summed before the absolute value."""
+    """Return the formula of the paper for each weight (out, in).
+
+    "vector" signed, to be summed before the absolute value.
+    """
     gradient = np.mean(samples, axis=0)
     return {
         "vector": lambda: weight * gradient,
@@ -130,7 +133,10 @@ def test_importance_is_the_formula_up_to_a_factor(criterion, compat):
 
 
 def test_the_second_order_is_seen():
-    """The two criteria differ by more than the tolerance above: a wrong factor of the second term would show."""
+    """The two criteria differ by more than the tolerance above.
+
+    A wrong factor of the second term would show.
+    """
     model, samples = made(), sample_gradients("llama", 4, True)
     first, second = (np.array(statement(model, criterion, samples)[3][1]) for criterion in ("element1", "element2"))
     assert abs(second / first - 1).max() > 1e-3

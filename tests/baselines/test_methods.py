@@ -1,4 +1,7 @@
-"""The contract of every method found on disk, tested without naming any: budget, finiteness, reload, repeatability."""
+"""The contract of every method found on disk, tested without naming any.
+
+Budget, finiteness, reload, repeatability.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""MultiPruner against a brute-force statement of its search, and what it builds on: layers in parts, shared passes."""
+"""MultiPruner against a brute-force statement of its search, and what it builds on.
+
+Layers in parts, shared passes.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from harness.pruning.budget import TOLERANCE
 from harness.pruning.extraction import Keep, extract
 from harness.pruning.greedy import cheapest
 from harness.pruning.narrowing import narrowed
-from harness.pruning.perplexity import Relay, perplexities_without
+from harness.pruning.relay import Relay, perplexities_without
 
 FEW = TOKENS[:4, :24]
 NONE = torch.arange(0)
@@ -65,7 +68,10 @@ def test_magnitudes_are_norms_of_the_rows_that_make_a_part(model):
 
 
 class BruteForce:
-    """The search on whole models: what is removed writes zeros, every candidate is a pass through everything."""
+    """The search on whole models.
+
+    What is removed writes zeros, every candidate is a pass through everything.
+    """
 
     def __init__(self, model, budget, tokens, lazy, distribution=(44, 52, 4)):
         self.model, self.tokens, self.lazy = model, tokens, lazy

@@ -1,4 +1,7 @@
-"""Biases that FLAP adds live through everything that comes after: saving, generation, int8, refit, a second method."""
+"""Biases that FLAP adds live through everything that comes after.
+
+Saving, generation, int8, refit, a second method.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from harness.models.anatomy import layer_shapes, layers, parameter_count
 from harness.pruning.budget import TOLERANCE
 from harness.pruning.extraction import Keep, extract
 from harness.quantizers.int8 import Int8
-from harness.recovery.refit import refitted
+from harness.recovery.refit_step import refitted
 
 
 @every_model

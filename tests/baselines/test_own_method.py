@@ -1,4 +1,7 @@
-"""A method of the user's own is a class in a Python file, wherever that lies; wrong files are refused in one line."""
+"""A method of the user's own is a class in a Python file, wherever that lies.
+
+Wrong files are refused in one line.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from runs import ran, words
 
-from harness import config, plan, registry
+from harness import config, graph, registry
 from harness.cli import main
 from harness.compress import Compress
 from harness.words import recipes
@@ -65,7 +68,7 @@ def test_an_edited_method_of_ones_own_is_run_anew(tmp_path):
         folder.mkdir()
         (folder / f"shuffled{number}_of_mine.py").write_text(text)
         written = f"methods=[{folder}/shuffled{number}_of_mine.py:Shuffled]"
-        keys.append(plan.build(config.compose(words(tmp_path, written, "budgets=[0.8]"))).variants[-1].checkpoint.key)
+        keys.append(graph.build(config.compose(words(tmp_path, written, "budgets=[0.8]"))).variants[-1].checkpoint.key)
     assert keys[0] == keys[1] != keys[2]
 
 
@@ -161,7 +164,10 @@ RETURNED = {
 
 @pytest.mark.parametrize("body", RETURNED)
 def test_what_a_method_returns_is_what_its_checkpoint_computes(tmp_path, tiny_folder, body):
-    """A method that nobody tested may return anything: the row would be of a checkpoint that holds the half of it."""
+    """A method that nobody tested may return anything.
+
+    The row would be of a checkpoint that holds the half of it.
+    """
     (tmp_path / "returned_of_mine.py").write_text(RETURNING.format(body=body))
     kind, given = registry.parse(f"{tmp_path}/returned_of_mine.py:Returned", {})
     (tmp_path / "draft").mkdir()

@@ -50,7 +50,10 @@ def float64_norm(self, states):
 
 
 def test_rotation_without_slicing_changes_no_output(any_model, monkeypatch):
-    """The computational invariance of an RMSNorm network; 1e-4 and 1e-9 are for the order of sums of either dtype."""
+    """The computational invariance of an RMSNorm network.
+
+    1e-4 and 1e-9 are for the order of sums of either dtype.
+    """
     whole = any_model
     rotated = compressed(Sized(), whole)
     assert not torch.allclose(rotated.model.embed_tokens.weight, whole.model.embed_tokens.weight, atol=1e-2)
@@ -151,7 +154,10 @@ def test_a_sliced_norm_is_the_dense_one_of_what_it_keeps(model):
 
 
 def test_a_bfloat16_norm_scales_its_linears_by_exactly_what_it_should():
-    """sqrt(64 / 40) is 5e-4 off in bfloat16, one way for all weights; the roundings of many weights cancel out."""
+    """sqrt(64 / 40) is 5e-4 off in bfloat16, one way for all weights.
+
+    The roundings of many weights cancel out.
+    """
     layer, basis = uneven(made()).model.layers[0].bfloat16(), torch.linalg.qr(torch.randn(64, 40).double()).Q
     with torch.no_grad():
         narrow, wide = (HALVES[0].sliced(each, basis, basis) for each in (layer, copy.deepcopy(layer).float()))

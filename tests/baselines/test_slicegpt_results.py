@@ -1,4 +1,7 @@
-"""What may be done with a sliced model: generate, reload, train on, quantize; and what may not follow it."""
+"""What may be done with a sliced model: generate, reload, train on, quantize.
+
+And what may not follow it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from baselines.shortgpt import ShortGPT
 from baselines.slicegpt import SliceGPT
 from baselines.wanda import Wanda
 from baselines.wanda_sp import WandaSp
-from harness import config, plan
+from harness import config, graph
 from harness.compress import Compress
 from harness.models import checkpoint
 from harness.models.anatomy import layers, parameter_count
@@ -23,7 +26,7 @@ from harness.models.sliced import SlicedLlamaConfig, SlicedLlamaForCausalLM, cau
 from harness.models.zeros import zero_masks
 from harness.pruning.budget import TOLERANCE
 from harness.quantizers.int8 import Int8
-from harness.recovery.recover import Recover
+from harness.recovery.recover_step import Recover
 from harness.spec import DataSource
 
 
@@ -131,8 +134,8 @@ def test_a_method_after_slicing_is_refused_by_name(sliced, tmp_path, tiny_folder
 def test_slicing_comes_first_in_a_recipe(tmp_path):
     wanted = ["model=random-llama", "suite=demo", "budgets=[0.8]", f"store={tmp_path}"]
     with pytest.raises(ValueError, match="slicegpt starts from the dense model and cannot follow"):
-        plan.build(config.compose([*wanted, "methods=['wanda(sparsity=0.5)+slicegpt']"]))
-    assert plan.build(config.compose([*wanted, "methods=['slicegpt+recover']"])).variants
+        graph.build(config.compose([*wanted, "methods=['wanda(sparsity=0.5)+slicegpt']"]))
+    assert graph.build(config.compose([*wanted, "methods=['slicegpt+recover']"])).variants
 
 
 def test_a_folder_of_fewer_layers_is_sliced_but_neither_widths_nor_zeros():

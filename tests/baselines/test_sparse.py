@@ -29,7 +29,9 @@ def test_projections_that_share_a_hessian_see_the_same_input(family, heads, tied
 
 
 def test_sparsegpt_takes_each_layers_inputs_from_the_layers_pruned_before_it():
-    """Float64 surgery on the inputs of a plain forward pass through the whole, partly pruned model: no shared code.
+    """Float64 surgery on the inputs of a plain forward pass through the whole, partly pruned model.
+
+    No shared code.
 
     Each layer is compared, then replaced by ours, so that a near tie in one does not send all later ones elsewhere.
     """

@@ -1,4 +1,7 @@
-"""SparseML recipes through llm-compressor: shipped ones run, our Wanda and SparseGPT are theirs, wrong ones are refused."""
+"""SparseML recipes through llm-compressor.
+
+Shipped ones run, our Wanda and SparseGPT are theirs, wrong ones are refused.
+"""
 
 from __future__ import annotations
 

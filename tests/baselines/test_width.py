@@ -1,4 +1,7 @@
-"""Wanda-sp and FLAP against independent statements of their formulas, on every decoder family; budgets of all."""
+"""Wanda-sp and FLAP against independent statements of their formulas, on every decoder family.
+
+Budgets of all.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,10 @@ def test_wanda_sp_keeps_the_parts_of_most_weight_times_input_norm_layer_after_la
 
 
 def flap_statement(model, budget, extra=0):
-    """Return per layer the kept groups and channels: FLAP in numpy, every threshold tried; `extra`: parameters of biases."""
+    """Return per layer the kept groups and channels: FLAP in numpy, every threshold tried.
+
+    `extra`: parameters of biases.
+    """
     shape, heads, neurons = layer_shapes(model)[0], [], []
     for index, inputs in enumerate(writer_inputs(model)):
         z = {}

@@ -1,4 +1,7 @@
-"""A process without this project reloads what we saved, with the same outputs: the folder carries the class."""
+"""A process without this project reloads what we saved, with the same outputs.
+
+The folder carries the class.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ SAVED = {
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    """For each saved model the logits here, the logits there, and the largest bias of attention there; one process for all."""
+    """For each saved model the logits here, the logits there, and the largest bias of attention there.
+
+    One process for all.
+    """
     folder = tmp_path_factory.mktemp("elsewhere")
     torch.save(TOKENS, folder / "tokens.pt")
     here = {}

@@ -14,7 +14,7 @@ from runs import QUICK
 
 from harness import api, config
 from harness.cli import main
-from harness.measures.table import table
+from harness.measures.all_measures import table
 from reports.run import row_keys
 
 WORDS = (*QUICK, "methods=[middle]", "budgets=[0.8]", "quantizers=[none]", "measure.speed=false")

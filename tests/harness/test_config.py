@@ -29,7 +29,10 @@ def place(tmp_path: Path, monkeypatch) -> Path:
 
 @pytest.fixture
 def refused(place, capsys):
-    """Call the command line; it must exit with 2 and write nothing but an empty store; returns the lines it said."""
+    """Call the command line; it must exit with 2 and write nothing but an empty store.
+
+    Returns the lines it said.
+    """
 
     def call(*words: str) -> list[str]:
         assert main(list(words)) == 2

@@ -8,7 +8,7 @@ from collections import namedtuple
 import pytest
 from runs import planned, ran, words
 
-from harness import estimates
+from harness import forecast
 from harness.cli import main
 from harness.models import source
 from harness.models.anatomy import parameter_count
@@ -17,7 +17,7 @@ Usage = namedtuple("Usage", "total used free")
 
 
 def shares(made):
-    return {variant.name: estimates.share(variant.checkpoint) for variant in made.variants}
+    return {variant.name: forecast.share(variant.checkpoint) for variant in made.variants}
 
 
 def test_a_checkpoint_takes_its_budget_of_the_dense_one_and_no_more_than_what_it_was_made_from(tmp_path):
@@ -42,7 +42,7 @@ def test_a_checkpoint_takes_its_budget_of_the_dense_one_and_no_more_than_what_it
 
 def test_steps_that_write_no_checkpoint_take_no_disk(tmp_path):
     made, _ = planned(tmp_path, "methods=[nas]", "budgets=[0.5]")
-    kinds = {node.step.KIND for node in made.steps() if not estimates.share(node)}
+    kinds = {node.step.KIND for node in made.steps() if not forecast.share(node)}
     assert kinds == {"search", "evaluate", "footprint", "speed"}
 
 
@@ -53,9 +53,9 @@ def test_a_folder_tells_its_parameters_without_its_weights_being_read(tiny, tiny
 def test_the_estimate_is_of_the_model_asked_for_before_it_is_stored(tiny, tiny_folder, tmp_path):
     made, store = planned(tmp_path, f"model={tiny_folder}", "methods=[wanda]", "quantizers=[none]")
     count = parameter_count(tiny[0])
-    assert estimates.model_parameters(made, store) == count
+    assert forecast.model_parameters(made, store) == count
     budgets = len(made.run.budgets)
-    assert estimates.disk(made.steps(), made, store) == (1 + budgets) * count * 4  # float32: dense, one a budget
+    assert forecast.disk(made.steps(), made, store) == (1 + budgets) * count * 4  # float32: dense, one a budget
 
 
 def test_a_run_whose_checkpoints_do_not_fit_is_refused_before_anything_is_done(
@@ -74,7 +74,7 @@ def test_a_run_whose_checkpoints_do_not_fit_is_refused_before_anything_is_done(
 def test_what_is_stored_needs_no_more_disk(tmp_path, monkeypatch):
     made, store = ran(tmp_path, "methods=[wanda]", "quantizers=[none]", "measure.speed=false")[:2]
     monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**9, 10**9, 0))
-    estimates.check_disk(made, store)
+    forecast.check_disk(made, store)
 
 
 def test_plan_says_how_much_disk_the_checkpoints_take(tiny, tiny_folder, tmp_path, capsys):

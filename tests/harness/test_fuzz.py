@@ -1,4 +1,7 @@
-"""Five hundred and more wrong command lines: each is answered in lines that name the wrong word; none hangs or ends in a traceback."""
+"""Five hundred and more wrong command lines: each is answered in lines that name the wrong word.
+
+None hangs or ends in a traceback.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the model cannot do is told by the plan: families that a method does not take, texts longer than the model reads."""
+"""What the model cannot do is told by the plan.
+
+Families that a method does not take, texts longer than the model reads.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from lm_eval.api.instance import Instance
 from runs import words
 
-from harness import config, plan
+from harness import config, graph
 from harness.evaluation.lm import StockLM, TreeLM
 from harness.models import checkpoint
 from harness.models.described import described
@@ -21,7 +24,7 @@ from reports.run.cautions import cautions, scoring
 
 def refused(*more: str, tmp_path) -> list[str]:
     with pytest.raises(config.ConfigErrors) as error:
-        plan.build(config.compose(words(tmp_path, *more)))
+        graph.build(config.compose(words(tmp_path, *more)))
     return error.value.lines
 
 
@@ -42,7 +45,7 @@ def test_a_method_for_other_families_is_refused_before_anything_runs(tiny_folder
 def test_the_dense_row_takes_every_family(tiny_folder, tmp_path):
     rewritten(tiny_folder, model_type="gpt2")
     run = config.compose(words(tmp_path, f"model={tiny_folder}", "methods=[dense]", "quantizers=[none]"))
-    assert [variant.name for variant in plan.build(run).variants] == ["dense"]
+    assert [variant.name for variant in graph.build(run).variants] == ["dense"]
 
 
 def test_an_external_method_takes_the_families_that_its_file_names(tiny_folder, tmp_path):
@@ -50,7 +53,7 @@ def test_an_external_method_takes_the_families_that_its_file_names(tiny_folder, 
     content = {"command": ["{python}", "-c", "0", "{input}", "{output}"], "families": ["gpt2"], "name": "theirs"}
     (tmp_path / "theirs.yaml").write_text(json.dumps(content))
     recipe = f"methods=['external:{tmp_path / 'theirs.yaml'}']"
-    assert plan.build(config.compose(words(tmp_path, f"model={tiny_folder}", recipe))).variants
+    assert graph.build(config.compose(words(tmp_path, f"model={tiny_folder}", recipe))).variants
 
 
 @pytest.mark.parametrize(
@@ -76,7 +79,7 @@ def test_a_text_longer_than_the_model_reads_is_refused_before_anything_runs(aske
 
 
 def test_what_no_method_of_the_run_looks_at_may_be_of_any_length(tmp_path):
-    plan.build(config.compose(words(tmp_path, "calibration.length=4096", "methods=[magnitude]")))
+    graph.build(config.compose(words(tmp_path, "calibration.length=4096", "methods=[magnitude]")))
 
 
 def test_a_model_tells_its_family_and_positions_wherever_it_comes_from(tiny_folder, tmp_path):

@@ -1,4 +1,7 @@
-"""A large plan costs little: every key is worked out once, and nothing that grows without bound is counted one by one."""
+"""A large plan costs little.
+
+Every key is worked out once, and nothing that grows without bound is counted one by one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What computes nothing answers at once: help, refusals, and all that is read from a store load no torch."""
+"""What computes nothing answers at once.
+
+Help, refusals, and all that is read from a store load no torch.
+"""
 
 from __future__ import annotations
 

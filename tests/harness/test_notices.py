@@ -5,7 +5,7 @@ from __future__ import annotations
 from runs import planned
 from written_suites import QUIZ, quiz, write_suite
 
-from harness.run import Summary, record
+from harness.execution import Summary, record
 from reports.run import rows as reading
 from reports.run import tables
 

@@ -1,4 +1,7 @@
-"""Places that cannot be read or written are told before the work; what is there and not ours is never replaced."""
+"""Places that cannot be read or written are told before the work.
+
+What is there and not ours is never replaced.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ import pytest
 from runs import planned, ran, words
 
 from harness.cli import main
+from harness.execution import Watch, execute
 from harness.executors import local, server
 from harness.machine import caches
 from harness.machine.environment import has_bfloat16, threads
-from harness.run import Watch, execute
 from reports.written.folder import MARK, foreign, formats
 
 QUICK = ("methods=[dense]", "quantizers=[none]", "measure.speed=false", "limit=1")
@@ -83,14 +86,17 @@ def test_a_report_stands_beside_other_files_and_is_written_with_the_users_umask(
 
 @pytest.mark.timeout(300)
 def test_a_disk_that_fills_up_in_a_run_is_a_row_a_report_and_exit_code_1(tmp_path, monkeypatch, capsys):
-    """The step's own commit, the record of its failure, the run's record and the report: none can be written."""
+    """The step's own commit, the record of its failure, the run's record and the report.
+
+    None can be written.
+    """
     full = OSError(28, "No space left on device")
 
     def write(path, content):
         raise full
 
     outcome = local.Outcome(1.0, "the disk is full: OSError: [Errno 28] No space left on device")
-    monkeypatch.setattr("harness.run.run_steps", lambda *_: outcome)
+    monkeypatch.setattr("harness.execution.run_steps", lambda *_: outcome)
     monkeypatch.setattr("harness.storage.store.write_sealed", write)
     monkeypatch.setattr("reports.page.html.page", lambda *_: (_ for _ in ()).throw(full))
     assert main(["run", *words(tmp_path, *QUICK)]) == 1
@@ -107,7 +113,7 @@ def test_what_another_run_stored_meanwhile_is_not_claimed(tmp_path, monkeypatch)
     dense = made.variants[0].checkpoint.key
     first = execute(made, store, Watch())
     assert (first.meanwhile, len(first.executed)) == (0, 3)
-    monkeypatch.setattr("harness.run._sound", lambda node, *_: node.key != dense)
+    monkeypatch.setattr("harness.execution._sound", lambda node, *_: node.key != dense)
     second = execute(made, store, Watch())
     assert (second.stored, second.meanwhile, second.executed) == (2, 1, [])
     assert store.has(dense)

@@ -1,4 +1,7 @@
-"""One table says which way a number is better; a task's metric is better as lm-eval's definition says, whatever its name."""
+"""One table says which way a number is better.
+
+A task's metric is better as lm-eval's definition says, whatever its name.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from stored_answers import DENSE, Stored, choice
 from written_suites import QUIZ, quiz, refusal, sourced, write_suite
 
 from harness.evaluation.items import EMPTY, scores, value
-from harness.measures.table import quantity, table
+from harness.measures.all_measures import quantity, table
 from harness.quantities import METRICS, mean, metric, recorded, share
 from reports.compare.pairs import compare
 from reports.compare.sentences import sentence

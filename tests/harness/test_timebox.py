@@ -1,11 +1,14 @@
-"""minutes= fits a run into a time: as many items and rounds as the estimate allows, chosen once, told, and refused where nothing fits."""
+"""minutes= fits a run into a time.
+
+As many items and rounds as the estimate allows, chosen once, told, and refused where nothing fits.
+"""
 
 from __future__ import annotations
 
 import pytest
 from runs import planned, words
 
-from harness import estimates, timebox
+from harness import forecast, timebox
 from harness.cli import main
 from harness.command.planning import checked
 from harness.config import ConfigErrors
@@ -15,8 +18,8 @@ from harness.timebox import Effort
 @pytest.fixture
 def slow(monkeypatch):
     """A machine whose speed is known: a hundredth of a second for a million FLOPs, and no past runs."""
-    monkeypatch.setattr(estimates, "machine_rate", lambda dtype: 1e8)
-    monkeypatch.setattr(estimates, "history", lambda store: {})
+    monkeypatch.setattr(forecast, "machine_rate", lambda dtype: 1e8)
+    monkeypatch.setattr(forecast, "history", lambda store: {})
 
 
 def effort(tmp_path, minutes, *more) -> Effort:
@@ -27,8 +30,8 @@ def effort(tmp_path, minutes, *more) -> Effort:
 def estimated(tmp_path, chosen) -> float:
     made, store = planned(tmp_path, "methods=[dense]", "quantizers=[none]", "limit=null", "measure.rounds=7")
     steps = [chosen.applied(node.step) for node in made.steps()]
-    parameters = estimates.model_parameters(made, store)
-    return sum(estimates.seconds(step, parameters, 1e8, {}) for step in steps)
+    parameters = forecast.model_parameters(made, store)
+    return sum(forecast.seconds(step, parameters, 1e8, {}) for step in steps)
 
 
 def test_what_is_chosen_fits_and_more_would_not(slow, tmp_path):
@@ -70,7 +73,7 @@ def test_the_same_words_find_their_work_done_whatever_the_estimate_says_then(slo
     assert main(["run", *asked]) == 0
     said = capsys.readouterr().out
     assert "minutes=1.2: at most 10 items a task, 2 rounds of timing" in said
-    monkeypatch.setattr(estimates, "machine_rate", lambda dtype: 1e12)  # now all would fit
+    monkeypatch.setattr(forecast, "machine_rate", lambda dtype: 1e12)  # now all would fit
     assert main(["run", *asked]) == 0
     assert "0 executed" in capsys.readouterr().out
     made, _ = checked(asked)
@@ -82,6 +85,6 @@ def test_the_same_words_find_their_work_done_whatever_the_estimate_says_then(slo
 def test_a_run_that_is_killed_goes_on_with_what_it_chose(slow, tmp_path, monkeypatch):
     asked = words(tmp_path, "methods=[dense]", "limit=12", "minutes=2.2")
     made, _ = checked(asked, settle=True)  # what `run` does before its first step
-    monkeypatch.setattr(estimates, "machine_rate", lambda dtype: 1e12)
+    monkeypatch.setattr(forecast, "machine_rate", lambda dtype: 1e12)
     again, _ = checked(asked)
     assert [node.key for node in again.steps()] == [node.key for node in made.steps()]

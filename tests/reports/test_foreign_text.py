@@ -1,4 +1,7 @@
-"""What others wrote (names, reasons, items) is text in every report: no Markdown, TeX, formula or format string."""
+"""What others wrote (names, reasons, items) is text in every report.
+
+No Markdown, TeX, formula or format string.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import matplotlib
 import pytest
 
 from reports.page import plots
-from reports.paper.text import _tex
+from reports.paper.paper_text import _tex
 from reports.pipes import escaped, pipes
 
 

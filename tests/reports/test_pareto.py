@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.measures.table import quantity
+from harness.measures.all_measures import quantity
 from reports.pareto import front_mask
 
 

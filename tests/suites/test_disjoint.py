@@ -1,4 +1,7 @@
-"""What is reported is never calibrated, trained or searched on, and shows no examples of itself: every suite, by words."""
+"""What is reported is never calibrated, trained or searched on, and shows no examples of itself.
+
+Every suite, by words.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +93,10 @@ EVERY = [pytest.param(name, marks=[] if name == "demo" else pytest.mark.data) fo
 
 @pytest.fixture(scope="module")
 def tasks_made_once(tmp_path_factory):
-    """Suites share tasks: each is loaded from its files once for all of them. Only for tests that build no prompts of them."""
+    """Suites share tasks: each is loaded from its files once for all of them.
+
+    Only for tests that build no prompts of them.
+    """
     load, kept = tasks._load, {}
 
     def once(spec: TaskSpec, place: Path, split: str):
@@ -109,7 +115,10 @@ def loaded_once(tasks_made_once, monkeypatch):
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory):
-    """Return the questions of reported or searched tasks, by task; each task is loaded once for all suites."""
+    """Return the questions of reported or searched tasks, by task.
+
+    Each task is loaded once for all suites.
+    """
     kept: dict[tuple[str, str], list[str]] = {}
 
     def ask(specs, use: str) -> dict[str, list[str]]:

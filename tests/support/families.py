@@ -7,7 +7,7 @@ from typing import Any
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-from harness.families.catalogue import families
+from harness.families.all_families import families
 
 SIZES = {
     "vocab_size": 258,

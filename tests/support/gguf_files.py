@@ -51,7 +51,10 @@ def llama(**rope: Any) -> LlamaForCausalLM:
 def write(
     model: LlamaForCausalLM, path: Path, *, pre: str = "smollm", tensors: dict | None = None, **keys: Any
 ) -> Path:
-    """Write `model` with a byte-level tokenizer; `keys` are more of the file's, dots written as two underscores."""
+    """Write `model` with a byte-level tokenizer.
+
+    `keys` are more of the file's, dots written as two underscores.
+    """
     config = model.config
     file = gguf.GGUFWriter(path, "llama")
     file.add_block_count(config.num_hidden_layers)

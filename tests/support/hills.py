@@ -1,4 +1,7 @@
-"""A synthetic landscape with the shape of a 32-layer model's: what searchers are tested and compared on, without a model."""
+"""A synthetic landscape with the shape of a 32-layer model's.
+
+What searchers are tested and compared on, without a model.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ WIDTHS = np.array([6, 9, 12, 15, 18, 21, 24]) / 24
 
 
 class Hills:
-    """A landscape like a 32-layer model's: gene 0 drops layers, the others choose widths; fitness = additive + pairs."""
+    """A landscape like a 32-layer model's: gene 0 drops layers, the others choose widths.
+
+    Fitness = additive + pairs.
+    """
 
     def __init__(self, layers: int = 32, drops: int = 8, levels: int = 7, ruggedness: float = 0.0, exact: bool = True):
         generator = np.random.default_rng(7)

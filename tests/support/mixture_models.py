@@ -90,7 +90,10 @@ def routed(mixture, token) -> dict[int, float]:
 
 @torch.no_grad()
 def by_hand(mixture, token):
-    """Return the output for one token: each of its experts an MLP of its own, with merged weights, in float64."""
+    """Return the output for one token.
+
+    Each of its experts an MLP of its own, with merged weights, in float64.
+    """
     output = 0.0
     for expert, weight in routed(mixture, token).items():
         own = copy.deepcopy(mixture.mlp).double()

@@ -1,4 +1,7 @@
-"""A method and a step of the tests' own, in a module of its own as a user's is: a key reads their source."""
+"""A method and a step of the tests' own, in a module of its own as a user's is.
+
+A key reads their source.
+"""
 
 from __future__ import annotations
 

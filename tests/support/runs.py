@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from harness import config, plan
-from harness.run import Watch, execute, record
+from harness import config, graph
+from harness.execution import Watch, execute, record
 from harness.storage.store import Store
 from reports.run import rows as reading
 
@@ -34,11 +34,11 @@ def words(tmp_path: Path, *more: str) -> list[str]:
     return [*QUICK, f"store={tmp_path / 'store'}", f"report={tmp_path / 'report'}", *more]
 
 
-def planned(tmp_path: Path, *more: str) -> tuple[plan.Plan, Store]:
+def planned(tmp_path: Path, *more: str) -> tuple[graph.Plan, Store]:
     run = config.compose(words(tmp_path, *more))
     store = Store(run.store)
     store.prepare()
-    return plan.build(run), store
+    return graph.build(run), store
 
 
 def ran(tmp_path: Path, *more: str):

@@ -42,7 +42,9 @@ def projection_inputs(model, layer) -> dict[str, torch.Tensor]:
 
 
 def column_by_column(weight, inputs, *, sparsity=None, pattern=None, damping=0.01, block=16):
-    """Optimal brain surgeon as a textbook has it: numpy, float64, the inverse of what remains formed anew for every column.
+    """Optimal brain surgeon as a textbook has it.
+
+    Numpy, float64, the inverse of what remains formed anew for every column.
 
     Returns the weights and the mask; nothing is factored and no update waits for the end of a block.
     """

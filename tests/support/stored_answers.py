@@ -19,7 +19,10 @@ Row = dict[str, Any]
 
 
 def choice(task: str, number: int, right: bool, normed: bool, **more: Any) -> Row:
-    """An item with three choices, the middle one right; the longest has the lowest likelihood a letter when it is wrong."""
+    """An item with three choices, the middle one right.
+
+    The longest has the lowest likelihood a letter when it is wrong.
+    """
     answer, answer_norm = (1 if right else 0), (1 if normed else 2)
     base = {"task": task, "part": task, "doc_id": number, "item": f"{task}-{number}", "cluster": f"c-{task}-{number}"}
     shown = {"question": f"Question {number} of {task}?", "choices": ["a stone", "a hen", "a [bold]cow[/bold]"]}

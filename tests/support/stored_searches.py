@@ -15,7 +15,10 @@ def architecture(generator, share):
 
 
 def searched(name="linas", seed=0, count=48, skill=0.0, luck=0.0, **more):
-    """A search as the store keeps it: 16 seeds, then predicted batches; later layers matter more, each task in its way."""
+    """A search as the store keeps it: 16 seeds, then predicted batches.
+
+    Later layers matter more, each task in its way.
+    """
     generator = np.random.default_rng([seed, len(name)])
     seeds = np.random.default_rng(7)
     found = []

@@ -29,7 +29,10 @@ WRITERS = {"self_attn.o_proj": 0, "mlp.down_proj": 1}
 
 
 def made(family="llama", groups=4, tied=True, **sizes):
-    """A random model of `groups` key-value heads for 8 query heads; biases, where it has them, are not zero."""
+    """A random model of `groups` key-value heads for 8 query heads.
+
+    Biases, where it has them, are not zero.
+    """
     causal, config = FAMILIES[family]
     torch.manual_seed(0)
     model = causal(config(**{**SHAPE, "num_key_value_heads": groups, **sizes}, tie_word_embeddings=tied)).eval()
@@ -83,7 +86,9 @@ def logits(model, tokens=TOKENS):
 
 
 def every_threshold(heads, neurons, shape, surplus) -> list[tuple[list[int], list[int]]]:
-    """Return what stays of layers of `shape` when every threshold was tried: first for all parts, then for the channels.
+    """Return what stays of layers of `shape` when every threshold was tried.
+
+    First for all parts, then for the channels.
 
     `heads` and `neurons` are scores in numpy, a layer each; the threshold comes nearest to removing `surplus` parameters.
     """

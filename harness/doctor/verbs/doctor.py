@@ -20,6 +20,6 @@ class Doctor(Verb):
 
     def __call__(self) -> int:
         from harness.command.terminal import console
-        from harness.doctor.checks import run
+        from harness.doctor.installation import run
 
         return run(Path(self.store), console())

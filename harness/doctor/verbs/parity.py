@@ -25,7 +25,7 @@ class Parity(OfSome):
     format: Format = Field("table", description=FORMAT_MEANS)
 
     def __call__(self) -> int:
-        from harness.doctor.parity import print_parity
+        from harness.doctor.parity_table import print_parity
         from harness.doctor.subject import subject
 
         alike = print_parity(subject(["dtype=float32", *self.run_words], "parity", self.tasks), self.format)

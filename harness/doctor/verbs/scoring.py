@@ -24,7 +24,7 @@ class Scoring(OfSome):
     format: Format = Field("table", description=FORMAT_MEANS)
 
     def __call__(self) -> int:
-        from harness.doctor.scoring import print_scoring
+        from harness.doctor.scoring_table import print_scoring
         from harness.doctor.subject import subject
 
         print_scoring(subject(self.run_words, "scoring", self.tasks), self.rounds, self.format)

@@ -27,7 +27,7 @@ class SearchCost(OfSearch):
 
     def __call__(self) -> int:
         from harness.command.searching import planned
-        from harness.doctor.search import compare_costs
+        from harness.doctor.search_cost import compare_costs
 
         made, store = planned(self.run_words, [""])
         numbers = {name: getattr(self, name) for name in ("candidates", "rounds", "evaluations")}

@@ -29,7 +29,7 @@ class Shapes(Verb):
 
     def __call__(self) -> int:
         from harness.doctor.geometries import GEOMETRIES
-        from harness.doctor.shapes import time_shapes
+        from harness.doctor.shape_timing import time_shapes
         from harness.words.nearest import one_of
 
         geometry = one_of(self.geometry, list(GEOMETRIES), what="geometry")

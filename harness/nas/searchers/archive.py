@@ -8,7 +8,10 @@ from harness.nas.searchers.base import Landscape, Told
 
 
 class Archive:
-    """Measured genomes by canonical form, in the order in which they were told; a genome told again is not added."""
+    """Measured genomes by canonical form, in the order in which they were told.
+
+    A genome told again is not added.
+    """
 
     def __init__(self, landscape: Landscape) -> None:
         self.landscape = landscape

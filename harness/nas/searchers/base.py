@@ -1,4 +1,7 @@
-"""The interface between a searcher and what it searches: genomes asked, objectives told. Knows no model."""
+"""The interface between a searcher and what it searches: genomes asked, objectives told.
+
+Knows no model.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ from harness.spec import Spec
 
 
 class Landscape(Protocol):
-    """What a searcher sees of a search space. Genomes are integer arrays (n, genes), gene i from 0 to upper()[i]."""
+    """What a searcher sees of a search space.
+
+    Genomes are integer arrays (n, genes), gene i from 0 to upper()[i].
+    """
 
     @property
     def genes(self) -> int: ...
@@ -22,11 +28,17 @@ class Landscape(Protocol):
         ...
 
     def canonical(self, genomes: np.ndarray) -> np.ndarray:
-        """Return the genomes (n, genes) with genes that mean nothing set to 0: equal rows are equal sub-networks."""
+        """Return the genomes (n, genes) with genes that mean nothing set to 0.
+
+        Equal rows are equal sub-networks.
+        """
         ...
 
     def costs(self, genomes: np.ndarray) -> np.ndarray | None:
-        """Return the exact second objective (n,) as a share of the dense model's; None where it must be measured."""
+        """Return the exact second objective (n,) as a share of the dense model's.
+
+        None where it must be measured.
+        """
         ...
 
     def sizes(self, genomes: np.ndarray) -> np.ndarray:
@@ -34,7 +46,10 @@ class Landscape(Protocol):
         ...
 
     def seeds(self) -> np.ndarray:
-        """Return the genomes (n, genes) that every search starts from: corners, `uniform` and `middle` at several sizes."""
+        """Return the genomes (n, genes) that every search starts from.
+
+        Corners, `uniform` and `middle` at several sizes.
+        """
         ...
 
     def sample(self, count: int, generator: np.random.Generator) -> np.ndarray:

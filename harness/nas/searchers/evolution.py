@@ -1,4 +1,7 @@
-"""(1 + lambda) evolution at a few sizes, with staged evaluation: many children on few items, one on all of them."""
+"""(1 + lambda) evolution at a few sizes, with staged evaluation.
+
+Many children on few items, one on all of them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""NSGA-II on objectives that cost nothing, such as predictions: vectorised, 20,000 evaluations in about a second."""
+"""NSGA-II on objectives that cost nothing, such as predictions.
+
+Vectorised, 20,000 evaluations in about a second.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.nas.searchers import fronts
+from harness.nas.searchers import crowding
 from harness.nas.searchers.variation import crossed, mutated
 
 
@@ -28,7 +31,7 @@ def evolve(
     living, scores = first, objectives_of(first)
     visited, count = [first], len(first)
     while count < evaluations:
-        best = fronts.order(scores)[:population]
+        best = crowding.order(scores)[:population]
         living, scores = living[best], scores[best]  # best first, so that the lower index wins
         parents = generator.integers(0, len(living), (population, 2, 2)).min(axis=2)  # (population, 2)
         children = mutated(crossed(living[parents], crossover, generator), upper, mutation, generator)

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from harness.nas.searchers import fronts
+from harness.nas.searchers import crowding
 from harness.nas.searchers.archive import Archive
 from harness.nas.searchers.base import Ask, Exploration, Landscape, Searcher
 from harness.nas.searchers.genetic import evolve
@@ -70,7 +70,7 @@ class Linas(Searcher):
         candidates = archive.fresh(visited)
         best = np.empty(0, dtype=int)
         if len(candidates):
-            best = fronts.spread(promise(candidates), round(self.batch * (1 - self.explored)))
+            best = crowding.spread(promise(candidates), round(self.batch * (1 - self.explored)))
         sample = landscape.sample(self.batch - len(best), generator)
         genomes = np.concatenate([candidates[best], sample])
         fresh = archive.fresh(genomes)

@@ -1,4 +1,7 @@
-"""MO-REA: regularised evolution for two objectives. The oldest dies, however good it is; the records keep it."""
+"""MO-REA: regularised evolution for two objectives.
+
+The oldest dies, however good it is; the records keep it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from harness.nas.searchers import fronts
+from harness.nas.searchers import crowding
 from harness.nas.searchers.archive import Archive
 from harness.nas.searchers.base import Ask, Exploration, Landscape, Searcher
 from harness.nas.searchers.variation import mutated
@@ -35,7 +38,7 @@ class Morea(Searcher):
         alive, objectives = np.concatenate([seeds, sample]), np.concatenate([told, (yield Ask(sample))])
         archive.add(sample, objectives[len(seeds) :])
         while True:
-            place = np.argsort(fronts.order(objectives))  # of each living one, 0 for the best
+            place = np.argsort(crowding.order(objectives))  # of each living one, 0 for the best
             entrants = np.argsort(generator.random((4 * self.batch, len(alive))), axis=1)[:, : self.tournament]
             winners = alive[entrants[np.arange(len(entrants)), place[entrants].argmin(axis=1)]]
             children = mutated(winners, landscape.upper(), self.mutation, generator, least=1)

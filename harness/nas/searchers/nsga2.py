@@ -13,7 +13,10 @@ WORST = 1e12  # objective of a refused genome: pymoo's crowding cannot take inf
 
 
 class Nsga2(Searcher):
-    """Evolve a population by rank and crowding (Deb et al., 2002); the first generation is the seeds and a sample."""
+    """Evolve a population by rank and crowding (Deb et al., 2002).
+
+    The first generation is the seeds and a sample.
+    """
 
     NAME: ClassVar[str] = "nsga2"
     SOURCE: ClassVar[str] = "Deb et al., 2002"

@@ -1,4 +1,7 @@
-"""Predict an objective from a genome: ridge or SVR-RBF, chosen with its hyperparameters by cross-validation."""
+"""Predict an objective from a genome.
+
+Ridge or SVR-RBF, chosen with its hyperparameters by cross-validation.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ def models() -> list[Any]:
 
 
 def encoded(genomes: np.ndarray, upper: np.ndarray, coding: Coding) -> np.ndarray:
-    """Return genomes (n, genes) as 0 and 1 (n, levels): `gene == level`, or `gene >= level`, which knows their order."""
+    """Return genomes (n, genes) as 0 and 1 (n, levels).
+
+    `gene == level`, or `gene >= level`, which knows their order.
+    """
     gene = np.repeat(np.arange(len(upper)), upper + 1)
     level = np.concatenate([np.arange(top + 1) for top in upper])
     compared = np.equal if coding == "one_hot" else np.greater_equal
@@ -65,7 +71,10 @@ class Predictor:
 
 
 def validated(model: Any, features: np.ndarray, targets: np.ndarray, folds: np.ndarray) -> float:
-    """Return the Kendall tau of predictions for each fold by a model fitted on the others; -1 where it is undefined."""
+    """Return the Kendall tau of predictions for each fold by a model fitted on the others.
+
+    -1 where it is undefined.
+    """
     from sklearn.base import clone
 
     predicted = np.empty(len(targets))

@@ -57,7 +57,10 @@ class Puzzle(Searcher):
             archive.add(asked, (yield Ask(asked)))
 
     def _alone(self, landscape: Landscape, dense: np.ndarray) -> list[np.ndarray]:
-        """Return genomes (n, genes) that differ from `dense` in one gene, in rounds: the levels farthest from it first."""
+        """Return genomes (n, genes) that differ from `dense` in one gene, in rounds.
+
+        The levels farthest from it first.
+        """
         rounds: list[list[np.ndarray]] = [[] for _ in range(self.levels_per_gene)]
         for gene, top in enumerate(landscape.upper()):
             evenly = np.unique(np.rint(np.linspace(0, top, self.levels_per_gene + 1)).astype(int))
@@ -71,7 +74,10 @@ class Puzzle(Searcher):
     def _swapped(
         self, archive: Archive, table: list[np.ndarray], level: float, generator: np.random.Generator
     ) -> np.ndarray:
-        """Return genomes (at most `children`, genes): of many swaps of the best one's levels, those that should cost least."""
+        """Return genomes (at most `children`, genes).
+
+        Of many swaps of the best one's levels, those that should cost least.
+        """
         parent = best_near(archive, level)
         drawn = switched(parent, archive.landscape.upper(), 16 * self.children, self.swaps, generator)
         fresh = at_level(archive, drawn, level, generator)
@@ -80,7 +86,10 @@ class Puzzle(Searcher):
 
 
 def interpolated(losses: list[dict[int, float]], upper: np.ndarray) -> list[np.ndarray]:
-    """Return the loss of each level of each gene: measured, or linear between measured levels; refused ones cost most."""
+    """Return the loss of each level of each gene: measured, or linear between measured levels.
+
+    Refused ones cost most.
+    """
     finite = [abs(loss) for known in losses for loss in known.values() if np.isfinite(loss)]
     worst = 1 + len(losses) * max(finite, default=0.0)
     tables = []

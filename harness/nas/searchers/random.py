@@ -1,4 +1,7 @@
-"""Random search: every gene drawn uniformly. The control that each other searcher must beat at an equal budget."""
+"""Random search: every gene drawn uniformly.
+
+The control that each other searcher must beat at an equal budget.
+"""
 
 from __future__ import annotations
 

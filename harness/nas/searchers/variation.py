@@ -6,7 +6,10 @@ import numpy as np
 
 
 def crossed(parents: np.ndarray, chance: float, generator: np.random.Generator) -> np.ndarray:
-    """Return children (n, genes) of pairs (n, 2, genes): uniform crossover with that chance, else the first parent."""
+    """Return children (n, genes) of pairs (n, 2, genes).
+
+    Uniform crossover with that chance, else the first parent.
+    """
     mixed = generator.random(len(parents))[:, None] < chance
     other = generator.random((len(parents), parents.shape[2])) < 0.5
     return np.where(mixed & other, parents[:, 1], parents[:, 0])

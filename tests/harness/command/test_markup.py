@@ -1,4 +1,7 @@
-"""Names, reasons and messages of others are text: brackets are no markup, braces no format, a lone surrogate no end."""
+"""Names, reasons and messages of others are text.
+
+Brackets are no markup, braces no format, a lone surrogate no end.
+"""
 
 from __future__ import annotations
 

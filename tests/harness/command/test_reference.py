@@ -8,14 +8,14 @@ import pytest
 
 from harness import config, registry
 from harness.cli import main
-from harness.command.catalogue import verbs
+from harness.command.all_verbs import verbs
 from harness.command.fields import words_of
 from harness.command.kind_page import method_words
 from harness.command.reference import pages
 from harness.command.run_words import run_words
 from harness.data.suites import Suite, SuiteTask
-from harness.measures.table import measures, table
-from harness.nas.searchers.catalogue import searchers
+from harness.measures.all_measures import measures, table
+from harness.nas.searchers.all_searchers import searchers
 from harness.nas.spaces import SPACES
 from harness.papers import Paper, PaperRow
 from harness.quantities import MEANINGS, METRICS

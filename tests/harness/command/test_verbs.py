@@ -10,8 +10,8 @@ import pytest
 from pydantic import Field
 
 from harness import cli
-from harness.command import catalogue
-from harness.command.catalogue import find, verbs
+from harness.command import all_verbs
+from harness.command.all_verbs import find, verbs
 from harness.command.verb import DONE, Verb
 from harness.command.words import Format, Names, Number, listed, whole
 
@@ -38,7 +38,7 @@ class Greet(Verb):
 def more(monkeypatch):
     """Two more verbs, of two words each."""
     known = {**verbs(), "cache empty": Greet, "cache show": Greet}
-    monkeypatch.setattr(catalogue, "verbs", lambda: known)
+    monkeypatch.setattr(all_verbs, "verbs", lambda: known)
     monkeypatch.setattr(cli, "verbs", lambda: known)
 
 

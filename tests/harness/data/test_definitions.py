@@ -1,4 +1,7 @@
-"""Tasks that lie beside a suite file, and lm-eval's that no table of ours has: as their definitions say."""
+"""Tasks that lie beside a suite file, and lm-eval's that no table of ours has.
+
+As their definitions say.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import datasets
 import pytest
 
-from harness.command.catalogue import find
+from harness.command.all_verbs import find
 from harness.data import catalogue, export, suites, tasks, text
 from harness.data import origin as origin_of
 from harness.data.mirror import read_jsonl

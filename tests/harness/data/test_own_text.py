@@ -1,4 +1,7 @@
-"""Calibration text of the user's own: read, keyed by its bytes, and refused with a reason before any work."""
+"""Calibration text of the user's own.
+
+Read, keyed by its bytes, and refused with a reason before any work.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import json
 import pytest
 from runs import planned, ran, words
 
-from harness import config, plan
+from harness import config, graph
 from harness.config import ConfigErrors
 from harness.data import own_text, suites, text
 
@@ -88,7 +91,7 @@ def test_a_suites_text_lies_beside_it(tmp_path, monkeypatch):
     (tmp_path / "suite" / "mine.txt").write_text(PROSE)
     monkeypatch.chdir(tmp_path)
     run = config.compose(words(tmp_path, "suite=suite/mine.yaml", "methods=[wanda]"))
-    found = {node.step.calibration.source for node in plan.build(run).steps() if node.step.KIND == "compress"}
+    found = {node.step.calibration.source for node in graph.build(run).steps() if node.step.KIND == "compress"}
     assert {source.name for source in found} == {own_text.NAME}
 
 

@@ -1,4 +1,7 @@
-"""WikiText-2 as pruning papers read it: the rows of the raw split, whether they come as pages or as rows."""
+"""WikiText-2 as pruning papers read it.
+
+The rows of the raw split, whether they come as pages or as rows.
+"""
 
 from __future__ import annotations
 

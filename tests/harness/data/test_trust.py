@@ -1,4 +1,7 @@
-"""A task definition is code: templates run in a sandbox, functions come from lm-eval or from beside the suite, names are no paths."""
+"""A task definition is code.
+
+Templates run in a sandbox, functions come from lm-eval or from beside the suite, names are no paths.
+"""
 
 from __future__ import annotations
 

@@ -42,7 +42,10 @@ def test_a_single_token_costs_exactly_the_floor(tiny):
 
 @pytest.mark.parametrize("shape", [(40, 0, 60, 4), (40, 300, 60, 4), (60, 500, 50, 1), (1, 0, 1500, 2)])
 def test_scoring_stays_within_a_seventh_of_the_floor(tiny, shape):
-    """The tiny model is all attention (64 wide): the share of masked products in a real model is a tenth of this."""
+    """The tiny model is all attention (64 wide).
+
+    The share of masked products in a real model is a tenth of this.
+    """
     model, _ = tiny
     requests = questions(*shape)
     least = floor(requests)

@@ -1,4 +1,7 @@
-"""The shape of a published model: its exact sizes, its members in the paper's space, and turns that favour nobody."""
+"""The shape of a published model.
+
+Its exact sizes, its members in the paper's space, and turns that favour nobody.
+"""
 
 from __future__ import annotations
 

@@ -9,15 +9,15 @@ import pyarrow.parquet as pq
 import pytest
 from lm_eval.evaluator import evaluate
 
-from harness import config, plan
+from harness import config, graph
 from harness.data import suites, tasks
 from harness.evaluation import evaluate as evaluation
 from harness.evaluation.evaluate import Evaluate, lm_eval_rows
 from harness.evaluation.items import EMPTY, aggregate, present, scores, units, value
 from harness.evaluation.journal import Journal
 from harness.evaluation.lm import TreeLM
+from harness.execution import Watch, execute
 from harness.quantities import metric
-from harness.run import Watch, execute
 from harness.spec import Work
 from harness.storage.store import Store
 
@@ -189,7 +189,7 @@ def test_a_run_on_a_suite_of_ones_own_ends_in_complete_rows(mine, tmp_path):
     )
     store = Store(run.store)
     store.prepare()
-    made = plan.build(run)
+    made = graph.build(run)
     assert not execute(made, store, Watch()).failed
     found = store.result(made.variants[0].measures["evaluate"].key)["tasks"]
     assert {name: spec_metric in found[name] for name, spec_metric in made.metrics.items()} == dict.fromkeys(

@@ -1,4 +1,7 @@
-"""Differences of two variants on the same items: hand-made cases, other formulas, and what simulations say of the promises."""
+"""Differences of two variants on the same items.
+
+hand-made cases, other formulas, and what simulations say of the promises.
+"""
 
 from __future__ import annotations
 

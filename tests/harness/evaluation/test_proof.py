@@ -159,10 +159,10 @@ def test_the_head_of_a_table_names_the_rows_that_another_scorer_scored_and_why()
 
 
 def test_a_search_refuses_a_model_whose_packed_scores_are_wrong(tmp_path, tiny_folder, monkeypatch):
-    from harness.nas import search
+    from harness.nas import search_step
 
     monkeypatch.setattr(proof, "prove", lambda _: proof.Proof("they differ by 3 nats"))
     work = Work(tmp_path, tmp_path, None, "0" * 40, (), (), "cpu")
     work.checkpoint = lambda *_: tiny_folder
     with pytest.raises(ValueError, match="differ by 3 nats"):
-        search.load(work, "fine")
+        search_step.load(work, "fine")

@@ -1,4 +1,7 @@
-"""Requests share prefixes in a trie: nothing sees what is not its own past, nothing is scored twice, nothing is read twice."""
+"""Requests share prefixes in a trie.
+
+Nothing sees what is not its own past, nothing is scored twice, nothing is read twice.
+"""
 
 from __future__ import annotations
 

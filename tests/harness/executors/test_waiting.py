@@ -1,4 +1,7 @@
-"""Threads sleep while they wait where others hold cores, but not while they are timed; nobody's own choice is changed."""
+"""Threads sleep while they wait where others hold cores, but not while they are timed.
+
+Nobody's own choice is changed.
+"""
 
 from __future__ import annotations
 

@@ -6,13 +6,13 @@ import time
 
 import pytest
 
-from harness import config, plan
+from harness import config, graph
 from harness.config import ConfigErrors
-from harness.machine import energy
-from harness.machine.energy import Counter
+from harness.machine import counters
+from harness.machine.counters import Counter
 from harness.measures import energy as measuring
+from harness.measures.all_measures import on_axes, quantity
 from harness.measures.energy import Energy
-from harness.measures.table import on_axes, quantity
 from harness.spec import Work
 from reports.gate.checks import Limits, levels
 from reports.gate.measured import Measured
@@ -32,12 +32,12 @@ def powercap(tmp_path, monkeypatch):
         (folder / "name").write_text(f"{domain}\n")
         (folder / "max_energy_range_uj").write_text("999999\n")
         (folder / "energy_uj").write_text("900000\n")
-    monkeypatch.setattr(energy, "POWERCAP", tmp_path)
+    monkeypatch.setattr(counters, "POWERCAP", tmp_path)
     return tmp_path
 
 
 def test_raps_counters_of_packages_and_memory_are_read_and_begin_anew(powercap):
-    package, dram = energy.counters("cpu")
+    package, dram = counters.counters("cpu")
     assert (package.name, dram.name) == ("package-0", "dram")
     (powercap / "intel-rapl:0" / "energy_uj").write_text("100000\n")
     assert package.joules() == pytest.approx(0.2)
@@ -50,15 +50,15 @@ def test_a_counter_that_may_not_be_read_names_the_way_out(powercap, monkeypatch)
     with pytest.raises(
         ValueError, match=r"energy_uj cannot be read \(No such file or directory\); RAPL is for root, or: sudo"
     ):
-        energy.counters("cpu")
+        counters.counters("cpu")
 
 
 def test_what_nothing_counts_is_refused_by_the_plan(tmp_path, monkeypatch):
-    monkeypatch.setattr(energy, "POWERCAP", tmp_path)
+    monkeypatch.setattr(counters, "POWERCAP", tmp_path)
     monkeypatch.setattr("harness.machine.environment.accelerators", lambda: ())
     words = ["suite=demo", "model=random-llama", "measures=[footprint,energy,spead]"]
     with pytest.raises(ConfigErrors) as refused:
-        plan.build(config.compose(words))
+        graph.build(config.compose(words))
     first, second = refused.value.lines
     assert first.startswith("measures: energy: this machine shows no RAPL counter")
     assert first.endswith("or leave energy out")

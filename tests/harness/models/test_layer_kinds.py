@@ -15,7 +15,7 @@ from harness.models.per_layer import cache_slots
 from harness.nas.architecture import Architecture, Block
 from harness.nas.supernet import Elastic, extracted
 from harness.pruning.extraction import Keep, extract, whole
-from harness.pruning.perplexity import Relay, perplexities_without
+from harness.pruning.relay import Relay, perplexities_without
 from harness.pruning.slicing import HALVES
 from harness.pruning.walk import first_inputs, input_norms, observing, walk
 

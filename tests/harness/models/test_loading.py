@@ -1,4 +1,7 @@
-"""A model is what its files hold: weights that do not fit are refused by name, never replaced or passed over."""
+"""A model is what its files hold.
+
+Weights that do not fit are refused by name, never replaced or passed over.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A population is scored as a trie over layers: the same numbers to the bit, fewer layers run, memory within its bound."""
+"""A population is scored as a trie over layers.
+
+The same numbers to the bit, fewer layers run, memory within its bound.
+"""
 
 from __future__ import annotations
 

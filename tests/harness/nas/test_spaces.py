@@ -167,7 +167,10 @@ def test_repair_comes_near_any_size(space):
 
 
 def test_sizes_of_the_papers_space_are_those_of_llama_2_7b():
-    """Parameters of LLaMA-2-7B's members in the published space, by arithmetic: 6.738 B whole, 3.496 B at the least."""
+    """Parameters of LLaMA-2-7B's members in the published space, by arithmetic.
+
+    6.738 B whole, 3.496 B at the least.
+    """
     layer = LayerShape(hidden=4096, groups=32, queries=1, head_dim=128, width=11008)
     shape = Body((layer,) * 32, 2 * 32000 * 4096 + 4096, tuple(range(30, 0, -1)))
     space = Space(shape, axes("llama_nas"))

@@ -10,7 +10,7 @@ from outside_commands import BYTES, CALIBRATION, COPY, NARROW, gone, killed_whil
 from runs import ran, words
 from safetensors.torch import load_file
 
-from harness import config, plan, registry
+from harness import config, graph, registry
 from harness.cli import main
 from harness.data.calibration import draw
 from harness.models import checkpoint
@@ -155,7 +155,7 @@ def test_files_are_asked_for_and_refused_by_name(tmp_path, capsys):
     assert "method external: external needs a file" in said
     assert "method wanda:a.yaml: wanda takes no file" in said
     with pytest.raises(config.ConfigErrors, match=r"gone\.yaml: no such file"):
-        plan.build(config.compose(words(tmp_path, f"methods=['external:{tmp_path}/gone.yaml']")))
+        graph.build(config.compose(words(tmp_path, f"methods=['external:{tmp_path}/gone.yaml']")))
     file = written(tmp_path / "theirs", COPY)
     with pytest.raises(ValueError, match=r"never says \{budget\}"):
         registry.build(*registry.parse(f"external:{file}(budget=0.8)", {}))

@@ -1,4 +1,7 @@
-"""What an outside command can do wrong stays with it: its input is a copy, its children end with it, its failure is told once."""
+"""What an outside command can do wrong stays with it.
+
+Its input is a copy, its children end with it, its failure is told once.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ from outside_commands import gone, killed_while_it_runs
 from runs import planned, ran
 
 from harness.cli import main
+from harness.execution import Watch, execute
 from harness.outside import environments
 from harness.outside.run_command import remove
-from harness.run import Watch, execute
 from harness.storage.store import Store
 
 HEAD = "import json, pathlib, sys\nsource, output = map(pathlib.Path, sys.argv[1:3])\n"
@@ -47,7 +50,7 @@ def test_a_step_that_damages_what_it_reads_is_made_anew_once_and_not_for_ever(tm
     """The step that follows finds its parent damaged each time: by a disk that rots, or by what it runs."""
     made, store = planned(tmp_path, "methods=[magnitude]", "quantizers=[none]", "measure.speed=false", "limit=1")
     dense = made.variants[0].checkpoint.key
-    from harness import run as running
+    from harness import execution as running
 
     done: list[str] = []
 

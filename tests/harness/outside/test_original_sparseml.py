@@ -1,4 +1,7 @@
-"""The original sparseml 1.8, checkpoint in, checkpoint out: its Wanda is llm-compressor's and ours, to the bit."""
+"""The original sparseml 1.8, checkpoint in, checkpoint out.
+
+Its Wanda is llm-compressor's and ours, to the bit.
+"""
 
 from __future__ import annotations
 

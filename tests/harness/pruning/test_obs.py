@@ -98,7 +98,10 @@ def test_the_pattern_does_not_depend_on_the_block():
 
 
 def test_damping_holds_the_updates_back():
-    """With ever more damping inputs look uncorrelated: what is left is magnitude pruning without any update."""
+    """With ever more damping inputs look uncorrelated.
+
+    What is left is magnitude pruning without any update.
+    """
     weight, inputs = problem()
     found = pruned(weight, inputs, sparsity=0.5, damping=1e9)
     for start in range(0, 40, 16):

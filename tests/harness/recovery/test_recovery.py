@@ -17,7 +17,7 @@ from harness.models.anatomy import layers, linears
 from harness.models.random_llama import build
 from harness.models.zeros import zero_masks
 from harness.pruning.masks import lowest
-from harness.recovery import loop, objective, recover
+from harness.recovery import loop, objective, recover_step
 from harness.recovery.adamw import AdamW
 from harness.recovery.adapters import add_lora, merge_lora
 from harness.recovery.kinds import LINEARS
@@ -29,9 +29,9 @@ from harness.storage.store import Store
 STEPS = 6
 
 
-def step(**fields) -> recover.Recover:
+def step(**fields) -> recover_step.Recover:
     wanted = {"tokens": STEPS * 32, "batch": 2, "length": 16, "learning_rate": 1e-3, **fields}
-    return recover.Recover(training=DataSource(name="demo_instructions"), **wanted)
+    return recover_step.Recover(training=DataSource(name="demo_instructions"), **wanted)
 
 
 def work(tmp_path, name="work") -> Work:
@@ -65,7 +65,7 @@ def test_a_killed_training_resumes_to_the_bits_of_an_unbroken_one(
     tmp_path, monkeypatch, unbroken, killed, save_seconds
 ):
     adapter, whole, curve = unbroken
-    update, save, calls = recover.Recover._update, loop.save, []
+    update, save, calls = recover_step.Recover._update, loop.save, []
 
     def dies(self, *arguments):
         calls.append(1)
@@ -80,10 +80,10 @@ def test_a_killed_training_resumes_to_the_bits_of_an_unbroken_one(
     monkeypatch.setattr(loop, "SAVE_SECONDS", -1 if save_seconds == "every other" else save_seconds)
     if save_seconds == "every other":
         monkeypatch.setattr(loop, "save", every_other)
-    monkeypatch.setattr(recover.Recover, "_update", dies)
+    monkeypatch.setattr(recover_step.Recover, "_update", dies)
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path, "broken", adapter=adapter)
-    monkeypatch.setattr(recover.Recover, "_update", update)
+    monkeypatch.setattr(recover_step.Recover, "_update", update)
     resumed, again = trained(tmp_path, "broken", adapter=adapter)
     assert again == curve
     assert same(resumed, whole)

@@ -14,7 +14,7 @@ from harness.models.anatomy import layers, linears
 from harness.models.random_llama import build
 from harness.pruning.extraction import Keep, extract, whole
 from harness.recovery.matching import ascending, match_layers
-from harness.recovery.refit import refitted
+from harness.recovery.refit_step import refitted
 from harness.recovery.solve import Sums, solve
 from harness.spec import Setup
 
@@ -109,7 +109,10 @@ def test_the_reported_error_is_what_the_model_shows(target):
 
 
 def test_a_linear_that_lost_nothing_but_order_is_solved_exactly():
-    """With all channels there, a wrong down_proj is put right by undamped least squares: 1152 tokens for 160 inputs."""
+    """With all channels there, a wrong down_proj is put right by undamped least squares.
+
+    1152 tokens for 160 inputs.
+    """
     model, _ = build()
     with torch.no_grad():
         layers(model)[2].mlp.down_proj.weight.mul_(0.5)

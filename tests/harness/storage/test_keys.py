@@ -1,4 +1,7 @@
-"""What a key stands for: weights, tokenizer, code and settings; other ones have other keys, moved and reformatted ones the same."""
+"""What a key stands for: weights, tokenizer, code and settings.
+
+Other ones have other keys, moved and reformatted ones the same.
+"""
 
 from __future__ import annotations
 

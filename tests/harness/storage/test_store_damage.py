@@ -1,4 +1,7 @@
-"""Every kind of file in a store, damaged in every way: told with its name, the rest goes on, and a run mends it."""
+"""Every kind of file in a store, damaged in every way.
+
+Told with its name, the rest goes on, and a run mends it.
+"""
 
 from __future__ import annotations
 

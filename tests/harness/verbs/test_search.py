@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from harness import config, plan
+from harness import config, graph
 from harness.cli import main
 from harness.command import searchers as search
 from harness.command import searching
@@ -104,7 +104,7 @@ def test_a_search_is_the_one_that_a_run_would_make(tmp_path):
     words = [*FEW, f"store={tmp_path}"]
     run = config.compose([*words, "methods=['nas(searcher=nsga2,evaluations=12,search_seed=1)']", "budgets=[0.8]"])
     made, _ = searching.planned(words, ["searcher=nsga2,evaluations=12,search_seed=1"])
-    assert {node.key for node in made.steps()} < {node.key for node in plan.build(run).steps()}
+    assert {node.key for node in made.steps()} < {node.key for node in graph.build(run).steps()}
     assert [node.step.KIND for node in made.steps()] == ["import", "supernet", "search"]
 
 
@@ -114,7 +114,7 @@ def test_searches_run_once_and_share_one_network(tmp_path, capsys, monkeypatch):
     first = json.loads(capsys.readouterr().out)
     assert [(row["searcher"], row["seeds"]) for row in first["searchers"]] == [("random", 2), ("nsga2", 2)]
     assert all(row["hypervolume"]["20"]["value"] > 0 for row in first["searchers"])
-    monkeypatch.setattr("harness.run.run_steps", lambda *_: pytest.fail("a stored step was run again"))
+    monkeypatch.setattr("harness.execution.run_steps", lambda *_: pytest.fail("a stored step was run again"))
     assert main(["search", *words, "format=json"]) == 0
     assert json.loads(capsys.readouterr().out) == first
     assert main(["search", *words, "format=markdown"]) == 0

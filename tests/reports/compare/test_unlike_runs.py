@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from stored_answers import DENSE, METRICS, Stored
 
-from harness.run import record
+from harness.execution import record
 from reports.compare.pairs import compare
 from reports.compare.sentences import notes
 from reports.compare.sides import Side
+from reports.gate.gate_text import differing, ending, rows, sentences
 from reports.gate.judge import REGRESSED, alike, outcome
-from reports.gate.text import differing, ending, rows, sentences
 from reports.likeness import unlike
 
 CONFIG = {"model": "m", "suite": "demo", "limit": 2, "seed": 0, "scorer": "tree"}
@@ -82,7 +82,7 @@ def test_a_comparison_across_runs_of_other_models_says_so():
 def test_a_runs_record_says_what_its_weights_are(tmp_path):
     from runs import planned
 
-    from harness.run import Summary
+    from harness.execution import Summary
 
     made, store = planned(tmp_path, "methods=[dense]", "quantizers=[none]", "measure.speed=false")
     kept = record(made, store, 0.0, "harness run", Summary())

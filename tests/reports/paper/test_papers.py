@@ -18,7 +18,7 @@ from harness.quantities import metric as named
 from harness.words import recipes
 from reports.compare.pairs import compare
 from reports.compare.sides import Side
-from reports.paper import text as paper_text
+from reports.paper import paper_text as paper_text
 from reports.paper.table import beside
 
 OWN = {
@@ -227,7 +227,10 @@ def test_a_published_tie_has_no_order():
 
 
 def test_averages_are_over_the_same_tasks_on_both_sides():
-    """A run of fewer tasks than the paper's has averages of those; a published average over all of them stands no more."""
+    """A run of fewer tasks than the paper's has averages of those.
+
+    A published average over all of them stands no more.
+    """
     rows = [
         {"recipe": "dense", "published": {"piqa": 80, "arc": 60, "boolq": 70}},
         {"recipe": "a", "published": {"piqa": 70, "arc": 40, "boolq": 10}},

@@ -1,4 +1,7 @@
-"""What the page and the other formats show of searches and trainings: figures plotly accepts, no candidate lost or mixed."""
+"""What the page and the other formats show of searches and trainings.
+
+Figures plotly accepts, no candidate lost or mixed.
+"""
 
 import json
 from pathlib import Path
@@ -7,12 +10,12 @@ import numpy as np
 import pytest
 from stored_searches import LAYERS, TASKS, searched
 
-from reports.page import training
+from reports.page import losses
 from reports.page.html import page
 from reports.run import rows as reading
 from reports.run.columns import COST, filled
 from reports.run.tables import json_text, markdown
-from reports.search import charts as search_charts
+from reports.search import figures as search_charts
 from reports.search import survivor_charts
 from reports.search.section import content, figures
 from reports.search.survivors import tastes
@@ -99,7 +102,7 @@ def test_attention_and_widths_are_shown_for_every_layer():
 
 def test_kinds_of_a_training_are_lines_of_their_own_over_tokens():
     curve = [[step, 512 * (step + 1), float(step % 2), ("full", "sub")[step % 2]] for step in range(80)]
-    figure = training.losses({"nas": curve, "recover": [[0, 64, 1.0, "lora"]]})
+    figure = losses.losses({"nas": curve, "recover": [[0, 64, 1.0, "lora"]]})
     named = lines(figure)
     assert set(named) == {"nas, whole network", "nas, sub-networks", "recover"}
     assert set(named["nas, whole network"]["y"]) == {0.0}
@@ -108,10 +111,10 @@ def test_kinds_of_a_training_are_lines_of_their_own_over_tokens():
 
 def test_a_smoothed_line_is_the_mean_of_its_neighbours():
     values = np.random.default_rng(0).normal(size=100)
-    found = training.smoothed(values)
+    found = losses.smoothed(values)
     assert found[50] == pytest.approx(values[48:53].mean())
     assert found[0] == pytest.approx(values[:3].mean())
-    np.testing.assert_allclose(training.smoothed(values[:7]), values[:7])
+    np.testing.assert_allclose(losses.smoothed(values[:7]), values[:7])
 
 
 def test_json_has_the_numbers_and_leaves_the_candidates_in_the_store():

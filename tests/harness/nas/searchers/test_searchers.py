@@ -11,10 +11,10 @@ from hills import Hills
 from scipy.stats import kendalltau
 
 from harness.evaluation.fronts import front, hypervolume
-from harness.nas.searchers import fronts
+from harness.nas.searchers import crowding
+from harness.nas.searchers.all_searchers import searcher, searchers
 from harness.nas.searchers.archive import Archive
 from harness.nas.searchers.base import Ask
-from harness.nas.searchers.catalogue import searcher, searchers
 from harness.nas.searchers.knapsack import knapsack
 from harness.nas.searchers.levels import TOLERANCE
 
@@ -135,15 +135,15 @@ def test_hypervolume_as_by_hand():
     areas = [hypervolume(objectives[:count], reference) for count in range(1, 7)]
     assert areas == [3, 5, 5, 6, 6, 6]  # columns of width 1 under the staircase: 3, 2, 1
     assert front(objectives).tolist() == [True, True, False, True, False, True]
-    assert fronts.ranks(objectives).tolist() == [0, 0, 1, 0, 2, 0]
+    assert crowding.ranks(objectives).tolist() == [0, 0, 1, 0, 2, 0]
 
 
 def test_crowding_as_by_hand():
     objectives = np.array([[0.0, 10.0], [1.0, 8.0], [5.0, 5.0], [10.0, 0.0], [8.0, 10.0], [10.0, 8.0], [np.inf] * 2])
     expected = [np.inf, 0.5 + 0.5, 0.9 + 0.8, np.inf, np.inf, np.inf, 0]
-    assert fronts.crowding(objectives) == pytest.approx(expected)
-    assert sorted(fronts.spread(objectives, 3)) == [0, 2, 3]
-    assert fronts.order(objectives)[-3:].tolist() == [4, 5, 6]
+    assert crowding.crowding(objectives) == pytest.approx(expected)
+    assert sorted(crowding.spread(objectives, 3)) == [0, 2, 3]
+    assert crowding.order(objectives)[-3:].tolist() == [4, 5, 6]
 
 
 def test_linas_notes_what_it_expected():

@@ -1,4 +1,7 @@
-"""Counters of the energy that this machine has used: RAPL of processors and memory, NVML of NVIDIA GPUs."""
+"""Counters of the energy that this machine has used.
+
+RAPL of processors and memory, NVML of NVIDIA GPUs.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,9 @@ class Counter:
 
 
 def counters(device: str) -> list[Counter]:
-    """Return what counts the energy of work on a device: the processors' RAPL, and of work on CUDA that GPU's NVML.
+    """Return what counts the energy of work on a device.
+
+    The processors' RAPL, and of work on CUDA that GPU's NVML.
 
     ValueError says why there is none, and what would make one readable.
     """
@@ -68,7 +73,10 @@ def _counter(folder: Path) -> Counter:
 
 
 def nvml(device: str) -> Counter:
-    """Return the counter of a GPU, in millijoules since its driver was loaded; ValueError where it has none."""
+    """Return the counter of a GPU, in millijoules since its driver was loaded.
+
+    ValueError where it has none.
+    """
     try:
         import pynvml
     except ImportError:

@@ -1,4 +1,7 @@
-"""The search around a searcher: every answer kept, stages within the budget, one candidate once, picks on the budget."""
+"""The search around a searcher.
+
+Every answer kept, stages within the budget, one candidate once, picks on the budget.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import pytest
 import torch
 
 from harness.evaluation.scorer import score
-from harness.nas import text
+from harness.nas import text_objective
 from harness.nas.architecture import Architecture, Block
 from harness.nas.controls import CONTROLS
 from harness.nas.fitness import stages
@@ -17,8 +20,8 @@ from harness.nas.oracle import Oracle, drive
 from harness.nas.pick import finalists
 from harness.nas.ranking import sort_parts
 from harness.nas.records import Records
+from harness.nas.searchers.all_searchers import searcher, searchers
 from harness.nas.searchers.base import Ask, Searcher
-from harness.nas.searchers.catalogue import searcher, searchers
 from harness.nas.space import Space
 from harness.nas.spaces import axes
 from harness.nas.supernet import Elastic, body, extracted
@@ -40,7 +43,7 @@ def begin(tiny, space, tmp_path):
     model, _ = tiny
 
     def start(elastic, *, evaluations=30, staged=False, name="records.jsonl", objective="kl", **more):
-        chunks = text.chunks(model, WINDOWS, objective)
+        chunks = text_objective.chunks(model, WINDOWS, objective)
         shares = [chunk.weight for chunk in chunks]
         records = Records(tmp_path / name)
         return Oracle(
@@ -57,7 +60,7 @@ def test_a_killed_search_goes_on_and_repeats_no_candidate(tiny, begin, monkeypat
     asked: list[tuple[int, Architecture]] = []
 
     def run(limit, path):
-        original = text.Chunk.score
+        original = text_objective.Chunk.score
 
         def scored(self, elastic, architectures):
             for architecture, found in original(self, elastic, architectures):
@@ -66,14 +69,14 @@ def test_a_killed_search_goes_on_and_repeats_no_candidate(tiny, begin, monkeypat
                 asked.append((self.count, architecture))
                 yield architecture, found
 
-        monkeypatch.setattr(text.Chunk, "score", scored)
+        monkeypatch.setattr(text_objective.Chunk, "score", scored)
         try:
             with Elastic(model) as elastic:
                 oracle = begin(elastic, staged=staged, name=path)
                 drive(searcher(name, {}), oracle, np.random.default_rng(3))
                 return list(oracle.candidates), oracle.objectives()[1]
         finally:
-            monkeypatch.setattr(text.Chunk, "score", original)
+            monkeypatch.setattr(text_objective.Chunk, "score", original)
 
     unbroken = run(10**6, "one.jsonl")
     asked.clear()
@@ -137,7 +140,7 @@ def test_a_sorted_super_network_diverges_from_the_model_in_its_own_order(tiny, n
     with torch.no_grad():
         for weight in network.get_decoder().layers.parameters():
             weight.add_(0.05 * torch.randn_like(weight))  # as training does
-    (chunk,) = text.chunks(network, WINDOWS, "kl", ends=(1.0,), dense=dense)
+    (chunk,) = text_objective.chunks(network, WINDOWS, "kl", ends=(1.0,), dense=dense)
     space = Space(body(network, (3, 2, 1)), axes(name), lowest=0.3)
     found = [space.full(), *(space.decode(genome) for genome in space.sample(4, np.random.default_rng(0)))]
     with Elastic(network) as elastic:
@@ -256,7 +259,7 @@ def test_a_candidate_scores_what_its_extracted_copy_scores(tiny, space):
     """To the bit: the search set through a sub-network in place, and through the model cut out of it."""
     model, _ = tiny
     one = space.decode(space.sample(1, np.random.default_rng(1))[0])
-    chunk = text.chunks(model, WINDOWS, "perplexity", ends=(1.0,))[0]
+    chunk = text_objective.chunks(model, WINDOWS, "perplexity", ends=(1.0,))[0]
     with Elastic(model) as elastic:
         ((_, found),) = chunk.score(elastic, [one])
     totals, _ = score(extracted(model, one), chunk.batches, chunk.count)

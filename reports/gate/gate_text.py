@@ -112,7 +112,10 @@ def numbers(check: Check) -> str:
 
 
 def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Return what else is not alike in the two runs' settings and versions: it does not make numbers unlike by itself."""
+    """Return what else is not alike in the two runs' settings and versions.
+
+    It does not make numbers unlike by itself.
+    """
     failed = unlike(old, new)
     pairs = {name: (old["config"].get(name), new["config"].get(name)) for name in SETTINGS if name not in failed}
     for name in sorted({*old["environment"], *new["environment"]} - {"load", "commit"}):

@@ -1,4 +1,7 @@
-"""The step that searches a super-network: one searcher, one objective against one cost, every candidate recorded."""
+"""The step that searches a super-network.
+
+One searcher, one objective against one cost, every candidate recorded.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from harness.data import tasks as data
 from harness.evaluation.fronts import front
 from harness.nas.fitness import load_items, stages
 from harness.nas.records import Records
-from harness.nas.searchers.catalogue import searcher
+from harness.nas.searchers.all_searchers import searcher
 from harness.nas.settings import SearchSettings
 from harness.nas.space import CostKind, Space
 from harness.nas.spaces import axes
@@ -133,7 +136,10 @@ def _plain(candidate: Candidate, oracle: Oracle) -> dict[str, Any]:
 
 
 def load(work: Work, name: str) -> tuple[Any, Any, Space]:
-    """Return the super-network, its tokenizer and a space over it; ValueError where packed scores would be wrong ones."""
+    """Return the super-network, its tokenizer and a space over it.
+
+    ValueError where packed scores would be wrong ones.
+    """
     from harness.evaluation.proof import prove
     from harness.models import checkpoint
     from harness.nas.supernet import body
@@ -150,7 +156,7 @@ def prepare(work: Work, step: Search) -> tuple[Any, Space, list[Chunk], list[Chu
     """Return the super-network, its space, the search set in chunks, and held-out items and text, as far as there are any."""
 
     from harness.data.calibration import draw
-    from harness.nas.text import chunks
+    from harness.nas.text_objective import chunks
 
     model, tokenizer, whole = load(work, step.space)
     space = replace(whole, lowest=step.lowest, highest=step.highest, cost=step.cost_kind)
@@ -177,7 +183,10 @@ def prepare(work: Work, step: Search) -> tuple[Any, Space, list[Chunk], list[Chu
 
 
 def _dense(work: Work, network: Any) -> Any:
-    """Return the model from before the super-network was trained, loaded anew where it was: until its predictions are kept."""
+    """Return the model from before the super-network was trained, loaded anew where it was.
+
+    Until its predictions are kept.
+    """
     from harness.models import checkpoint
 
     trained = json.loads((work.checkpoint().parent / "losses.json").read_text())

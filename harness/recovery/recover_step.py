@@ -1,4 +1,7 @@
-"""The step that makes a compressed model better by training: all weights or LoRA, on labels, a dense teacher, or both."""
+"""The step that makes a compressed model better by training.
+
+All weights or LoRA, on labels, a dense teacher, or both.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.compress import store_model
-from harness.recovery.settings import TuningSettings
+from harness.recovery.tuning import TuningSettings
 from harness.spec import Cost, DataSource, Step, Work
 
 if TYPE_CHECKING:
@@ -20,7 +23,9 @@ PROBES = 8  # batches
 
 
 class Recover(TuningSettings, Step):
-    """Fine-tune the parent's checkpoint; embeddings, final norm and head stay frozen, zeros of a sparse model stay zero.
+    """Fine-tune the parent's checkpoint.
+
+    Embeddings, final norm and head stay frozen, zeros of a sparse model stay zero.
 
     LoRA is stock peft's; on a sparse model its product counts only where weights are not zero, and nothing is dropped.
     "mixlora" trains `experts` LoRAs of each MLP of which `top_k` see a token, kept busy alike by `balance` times their
@@ -107,7 +112,10 @@ class Recover(TuningSettings, Step):
         return curve
 
     def _probes(self, data: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches that a mixture is merged on, the first of the training; none where merging is exact."""
+        """Yield the batches that a mixture is merged on, the first of the training.
+
+        None where merging is exact.
+        """
         from harness.data.calibration import batches
 
         steps = min(self.steps, PROBES) if self.adapter == "mixlora" else 0

@@ -1,4 +1,7 @@
-"""The columns of what writes to the residual stream: a key-value group's in o_proj, an MLP channel's in down_proj."""
+"""The columns of what writes to the residual stream.
+
+A key-value group's in o_proj, an MLP channel's in down_proj.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The page's figures of comparable searches: candidates, hypervolume, and how far to believe predictor and objective."""
+"""The page's figures of comparable searches.
+
+Candidates, hypervolume, and how far to believe predictor and objective.
+"""
 
 from collections.abc import Sequence
 from html import escape

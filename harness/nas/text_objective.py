@@ -1,4 +1,7 @@
-"""Calibration text as an objective: log-likelihood of its tokens, and the divergence from the dense model's predictions."""
+"""Calibration text as an objective.
+
+log-likelihood of its tokens, and the divergence from the dense model's predictions.
+"""
 
 from __future__ import annotations
 

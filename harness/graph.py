@@ -12,7 +12,7 @@ from harness.config import ConfigErrors, RunConfig
 from harness.data import suites
 from harness.evaluation.evaluate import Evaluate
 from harness.machine import environment
-from harness.measures.table import measures
+from harness.measures.all_measures import measures
 from harness.models.described import Description, described
 from harness.models.source import Import, resolve
 from harness.pruning.budget import check_budget
@@ -132,7 +132,10 @@ def build(run: RunConfig) -> Plan:
 
 
 def _distinct(variants: list[Variant], notices: list[str], errors: list[str]) -> list[Variant]:
-    """Return one variant for each checkpoint, with a line in `notices` for the others; `errors` gets different ones of one name."""
+    """Return one variant for each checkpoint, with a line in `notices` for the others.
+
+    `errors` gets different ones of one name.
+    """
     found: dict[str, Variant] = {}
     for variant in variants:
         first = found.setdefault(variant.checkpoint.key, variant)
@@ -149,7 +152,10 @@ def _distinct(variants: list[Variant], notices: list[str], errors: list[str]) ->
 
 
 def _texts(run: RunConfig, suite: suites.Suite) -> dict[str, str]:
-    """Return the names of calibration text and training data; what no method of the run needs is the shipped one."""
+    """Return the names of calibration text and training data.
+
+    What no method of the run needs is the shipped one.
+    """
     written = [part for recipe in run.methods for part in recipes.parts(recipe)]
     needs = {need for part in written for need in registry.parse(part, run.settings)[0].NEEDS}
     shipped = "demo_instructions"

@@ -11,7 +11,10 @@ from harness.quantities import AVERAGE, COSTS, DIFFERENCE, Quantity
 
 @cache
 def measures() -> dict[str, type[Measure]]:
-    """Return all measures by name: the files of this room, and what others bring by the entry points `harness.measures`."""
+    """Return all measures by name.
+
+    The files of this room, and what others bring by the entry points `harness.measures`.
+    """
     return registry.named("harness.measures", "harness.measures", Measure)
 
 
@@ -30,7 +33,10 @@ def known(key: str) -> Quantity | None:
 
 
 def quantity(key: str) -> Quantity:
-    """Return what the row key holds; ValueError for what nobody declares, as its direction would be a guess."""
+    """Return what the row key holds.
+
+    ValueError for what nobody declares, as its direction would be a guess.
+    """
     if each := known(key):
         return each
     raise ValueError(f"{key} is no quantity of a measure, so nobody says whether more of it is better")

@@ -1,4 +1,7 @@
-"""`harness doctor search`: what a candidate costs in a search, beside lm-eval on a copy of each; speed, answers, memory."""
+"""`harness doctor search`: what a candidate costs in a search, beside lm-eval on a copy of each.
+
+Speed, answers, memory.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ from harness.command.terminal import console, show_table
 from harness.display import Live
 from harness.doctor import alternating as searching
 from harness.doctor.alternating import hushed
-from harness.run import execute
+from harness.execution import execute
 from harness.spec import Work
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.doctor.plain_loop import Ground
-    from harness.nas.search import Search
+    from harness.nas.search_step import Search
     from harness.spec import Work
     from harness.storage.store import Store
 

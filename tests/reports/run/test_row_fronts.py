@@ -1,4 +1,7 @@
-"""Each method's hypervolume: the area its variants dominate, with intervals that pair the methods item by item."""
+"""Each method's hypervolume.
+
+The area its variants dominate, with intervals that pair the methods item by item.
+"""
 
 from __future__ import annotations
 

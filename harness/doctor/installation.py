@@ -10,14 +10,17 @@ from pathlib import Path
 from rich.console import Console
 
 from harness import registry
-from harness.machine import caches, energy, environment
+from harness.machine import caches, counters, environment
 from harness.models import embedded
 from harness.storage.sources import OURS as PACKAGES
 from harness.storage.store import Store
 
 
 def foreign_packages() -> list[str]:
-    """Return those of our four import packages that another distribution provides: the names exist on public registries."""
+    """Return those of our four import packages that another distribution provides.
+
+    The names exist on public registries.
+    """
     here = Path(__file__).resolve().parents[2]
     places = {name: Path(str(importlib.import_module(name).__file__)).resolve().parent.parent for name in PACKAGES}
     return [f"{name} comes from {place}" for name, place in places.items() if place != here]
@@ -48,7 +51,7 @@ def checks(store: Path) -> Iterator[tuple[str, str, bool]]:
 def _energy() -> str:
     """Return which counters of energy can be read here, or why none can."""
     try:
-        return ", ".join(counter.name for counter in energy.counters("cuda" if environment.accelerators() else "cpu"))
+        return ", ".join(counter.name for counter in counters.counters("cuda" if environment.accelerators() else "cpu"))
     except ValueError as error:
         return str(error)
 

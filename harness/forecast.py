@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterable, Sequence
 
 from harness import weights
+from harness.graph import Plan
 from harness.machine import environment
 from harness.models.source import Import
-from harness.plan import Plan
 from harness.spec import Node, Step
 from harness.storage.store import Store
 from harness.words.sizes import storage
@@ -22,7 +22,10 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}  # a parameter
 
 
 def seconds(step: Step, parameters: float, rate: float, history: dict[str, float]) -> float:
-    """Return seconds for a step: its tokens through a model of `parameters` at `rate` FLOP/s, corrected by past runs."""
+    """Return seconds for a step.
+
+    Its tokens through a model of `parameters` at `rate` FLOP/s, corrected by past runs.
+    """
     cost = step.cost()
     tokens = cost.forward_tokens + BACKWARD * cost.backward_tokens + DECODE * cost.decode_tokens
     return (cost.seconds + 2 * parameters * tokens / rate) * history.get(step.KIND, 1.0)
@@ -37,7 +40,10 @@ def all_seconds(steps: Sequence[Node], plan: Plan, store: Store) -> dict[str, fl
 
 
 def machine_rate(dtype: str) -> float:
-    """Return the FLOP/s that a decoder's forward pass reaches here: half of a matrix product's, measured in some 50 ms."""
+    """Return the FLOP/s that a decoder's forward pass reaches here.
+
+    Half of a matrix product's, measured in some 50 ms.
+    """
 
     import torch
 
@@ -92,7 +98,10 @@ def disk(steps: Iterable[Node], plan: Plan, store: Store) -> float:
 
 
 def share(node: Node) -> float:
-    """Return a step's checkpoint in dense checkpoints: no larger than the one it was made from; 0 without one."""
+    """Return a step's checkpoint in dense checkpoints: no larger than the one it was made from.
+
+    0 without one.
+    """
     own = node.step.checkpoint_share()
     before = next((found for found in map(share, node.ancestors()) if found), own)
     return min(own, before)

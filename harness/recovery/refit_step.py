@@ -1,4 +1,7 @@
-"""The step that refits what writes to the residual stream: o_proj and down_proj, layer by layer, by least squares."""
+"""The step that refits what writes to the residual stream.
+
+o_proj and down_proj, layer by layer, by least squares.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,9 @@ class Refit(Step):
 def refitted(
     model: Any, dense: Any, tokens: Tensor, *, target: Target, damp: float, batch: int = 8
 ) -> Iterator[dict[str, Any]]:
-    """Refit `model` in place towards `dense` on `tokens` (samples, length); yield each projection's error before and after.
+    """Refit `model` in place towards `dense` on `tokens` (samples, length).
+
+    Yield each projection's error before and after.
 
     Errors are ||target - output||^2 / ||target||^2 on the calibration tokens.
     """

@@ -24,7 +24,9 @@ FAIR = (
 
 
 def time_shapes(geometry: str, *, numbers: dict[str, int], dtype: str, device: str, seed: int, form: str) -> bool:
-    """Time the members in turn with dense and print a line each; return False where an interrupt ended it early.
+    """Time the members in turn with dense and print a line each.
+
+    Return False where an interrupt ended it early.
 
     `numbers` are samples, prompt, generate and rounds. What was done before an interrupt is printed.
     """

@@ -1,4 +1,7 @@
-"""Pareto fronts of objectives (n, 2), both minimised: ranks and crowding. Rows of inf are in no front. Pure."""
+"""Pareto fronts of objectives (n, 2), both minimised: ranks and crowding. Rows of inf are in no front.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ def order(objectives: np.ndarray) -> np.ndarray:
 
 
 def spread(objectives: np.ndarray, count: int) -> np.ndarray:
-    """Return the indices of `count` rows of the lowest ranks; the most crowded of the last rank leave one at a time."""
+    """Return the indices of `count` rows of the lowest ranks.
+
+    The most crowded of the last rank leave one at a time.
+    """
     rank = ranks(objectives)
     chosen = np.flatnonzero(rank <= np.partition(rank, count - 1)[count - 1] if len(rank) > count else rank >= 0)
     while len(chosen) > count:

@@ -1,4 +1,7 @@
-"""Numbers of stored searches: what is compared, what a hypervolume counts, what a predictor and an objective are worth."""
+"""Numbers of stored searches.
+
+What is compared, what a hypervolume counts, what a predictor and an objective are worth.
+"""
 
 import math
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import psutil
 
-from harness import estimates, weights
+from harness import forecast, weights
 from harness.executors.local import Outcome, run_steps
+from harness.graph import Plan
 from harness.machine.environment import environment
 from harness.measures.speed import Speed, sessions
-from harness.plan import Plan
 from harness.spec import CHECKPOINT, Node
 from harness.storage.provenance import differences
 from harness.storage.store import Store, folder_bytes
@@ -44,7 +44,10 @@ class Watch:
 
 
 def execute(plan: Plan, store: Store, watch: Watch) -> Summary:
-    """Run every step that is not stored, in order; descendants of a failed step are skipped with its reason."""
+    """Run every step that is not stored, in order.
+
+    Descendants of a failed step are skipped with its reason.
+    """
     summary, started = Summary(), time.monotonic()
     nodes, titles = plan.steps(), plan.titles()
     for damaged in store.set_damaged_runs_aside():
@@ -57,7 +60,7 @@ def execute(plan: Plan, store: Store, watch: Watch) -> Summary:
     for key in redone:
         if store.folder(key).exists():
             store.set_aside(key)
-    expected = estimates.all_seconds(pending, plan, store)
+    expected = forecast.all_seconds(pending, plan, store)
     total, spent, planned = len(pending), 1.0, 1.0
     by_key = {node.key: node for node in nodes}
     mended: set[str] = set()
@@ -98,7 +101,10 @@ def execute(plan: Plan, store: Store, watch: Watch) -> Summary:
 
 
 def _remember(node: Node, why: str, store: Store, watch: Watch) -> None:
-    """Record why a step failed. Where even that cannot be written, the run goes on: its own record holds the reason too."""
+    """Record why a step failed. Where even that cannot be written, the run goes on.
+
+    Its own record holds the reason too.
+    """
     try:
         store.fail(node.key, why, kind=node.step.KIND)
     except OSError as error:

@@ -17,7 +17,10 @@ def verbs() -> dict[str, type[Verb]]:
 
 
 def find(words: list[str]) -> tuple[type[Verb], list[str]]:
-    """Return the verb that words begin with, of two words where there is one, and the rest; ValueError for no verb."""
+    """Return the verb that words begin with, of two words where there is one, and the rest.
+
+    ValueError for no verb.
+    """
     known = verbs()
     second = [name.split()[1] for name in known if name.startswith(f"{words[0]} ")]
     length = 2 if second and len(words) > 1 and "=" not in words[1] else 1

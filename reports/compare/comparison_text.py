@@ -15,8 +15,8 @@ from reports import formats
 from reports.compare.flips import Flip, flips, shortened
 from reports.compare.pairs import Comparison, Report, TaskComparison
 from reports.compare.sentences import bounds, notes, p_value, score, sentences, signed
+from reports.grid import Cell, Fitted, Head, Line
 from reports.pipes import escaped, pipes
-from reports.terminal import Cell, Fitted, Head, Line
 from reports.variants import one_line
 
 LONGEST_HEAD = 16
@@ -43,7 +43,10 @@ def heads(report: Report, comparison: Comparison) -> list[Head]:
 
 
 def _named(side: str, role: str) -> tuple[str, str]:
-    """Return a column's two header lines; a long name stands in the title alone, to leave room for numbers."""
+    """Return a column's two header lines.
+
+    A long name stands in the title alone, to leave room for numbers.
+    """
     return (one_line(side), role) if len(side) <= LONGEST_HEAD else (role, "")
 
 

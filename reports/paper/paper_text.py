@@ -142,7 +142,10 @@ TEX = str.maketrans(
 
 
 def _tex(text: str) -> str:
-    """Return the text as one line that TeX prints as it stands: letter by letter, so that nothing is replaced twice."""
+    """Return the text as one line that TeX prints as it stands.
+
+    Letter by letter, so that nothing is replaced twice.
+    """
     return _one_line(text).translate(TEX)
 
 
