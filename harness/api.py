@@ -34,9 +34,9 @@ class Run:
 
         Computes nothing.
         """
-        kept = Store(Path(store)).opened()
-        record = stored_run(kept, run, str(store))
-        return cls(kept, record, *rows.read(record, kept))
+        opened = Store(Path(store)).opened()
+        record = stored_run(opened, run, str(store))
+        return cls(opened, record, *rows.read(record, opened))
 
     @property
     def variants(self) -> list[str]:
@@ -64,10 +64,10 @@ class Run:
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
-        known = {each["name"]: each["measures"] for each in self.record["variants"]}
-        if variant not in known:
-            raise ValueError(f"variant {variant} is not in the run; it has {', '.join(known)}")
-        path = self.store.file(known[variant]["evaluate"], "items.parquet") if variant not in self.failed else None
+        measures = {each["name"]: each["measures"] for each in self.record["variants"]}
+        if variant not in measures:
+            raise ValueError(f"variant {variant} is not in the run; it has {', '.join(measures)}")
+        path = self.store.file(measures[variant]["evaluate"], "items.parquet") if variant not in self.failed else None
         if path is None:
             raise ValueError(f"variant {variant} was not scored: {self.failed.get(variant, 'no items are stored')}")
         table = pq.read_table(path)
@@ -93,9 +93,9 @@ def execute(*words: str, store: str | Path = "harness-store") -> Run:
 
     asked = [*words, f"store={store}"]
     started = time.time()
-    planned, kept = checked(asked, settle=True)
-    forecast.check_disk(planned, kept)
-    summary = carry_out(planned, kept, Watch())
-    made = record(planned, kept, started, " ".join(["harness run", *asked]), summary)
-    kept.save_run(made)
-    return Run(kept, made, *rows.read(made, kept))
+    planned, target = checked(asked, settle=True)
+    forecast.check_disk(planned, target)
+    summary = carry_out(planned, target, Watch())
+    made = record(planned, target, started, " ".join(["harness run", *asked]), summary)
+    target.save_run(made)
+    return Run(target, made, *rows.read(made, target))

@@ -156,7 +156,7 @@ def compose(words: list[str]) -> RunConfig:
     errors: list[str] = []
     words = _with_paper(words, errors)
     written: dict[str, str] = {}
-    known = list(_keys(_read_conf("standard")))
+    all_keys = list(_keys(_read_conf("standard")))
     for word in words:
         key, separator, text = word.partition("=")
         if not separator:
@@ -165,8 +165,8 @@ def compose(words: list[str]) -> RunConfig:
             errors.append(f"{key.lstrip('~')}: a key is set with key=value and cannot be removed")
         elif key == "profile" and text not in PROFILES:
             errors.append(f"profile {text} is unknown; {nearest(text, list(PROFILES))}")
-        elif key not in known and not key.startswith("settings.") and key != "profile":
-            errors.append(f"key {key} is unknown; {nearest(key.lstrip('+-'), known)}")
+        elif key not in all_keys and not key.startswith("settings.") and key != "profile":
+            errors.append(f"key {key} is unknown; {nearest(key.lstrip('+-'), all_keys)}")
         else:
             written[key] = text
     profile = written.pop("profile", "quick" if written.get("suite", "demo") == "demo" else "standard")

@@ -115,13 +115,13 @@ def _asked_again(nodes: Sequence[Node], store: Store, redo: str) -> set[str]:
     """Return the keys of stored steps that `redo=` wants made again, and of all that were made from them."""
     if redo == "none":
         return set()
-    found: set[str] = set()
+    again: set[str] = set()
     for node in nodes:  # in order: what a step was made from comes before it
         stored = store.has(node.key)
         outdated = stored and (redo == "all" or bool(differences(store.record(node.key))))
-        if outdated or (stored and any(key in found for key in _before(node))):
-            found.add(node.key)
-    return found
+        if outdated or (stored and any(key in again for key in _before(node))):
+            again.add(node.key)
+    return again
 
 
 def _sound(node: Node, store: Store, watch: Watch) -> bool:

@@ -103,7 +103,7 @@ def share(node: Node) -> float:
     0 without one.
     """
     own = node.step.checkpoint_share()
-    before = next((found for found in map(share, node.ancestors()) if found), own)
+    before = next((part for part in map(share, node.ancestors()) if part), own)
     return min(own, before)
 
 

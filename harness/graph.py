@@ -57,13 +57,13 @@ class Plan:
 
     def titles(self) -> dict[str, str]:
         """Return what progress lines call each step, by key: measures with the variant that they belong to."""
-        found: dict[str, str] = {}
+        by_key: dict[str, str] = {}
         for variant in self.variants:
             for node in variant.measures.values():
-                found.setdefault(node.key, f"{node.step.title()} {variant.name}")
+                by_key.setdefault(node.key, f"{node.step.title()} {variant.name}")
         for node in self.steps():
-            found.setdefault(node.key, node.step.title())
-        return found
+            by_key.setdefault(node.key, node.step.title())
+        return by_key
 
     def steps(self) -> list[Node]:
         """Return each distinct step once: checkpoints before measures, timed work last."""
@@ -123,7 +123,7 @@ def build(run: RunConfig) -> Plan:
     variants = _distinct(variants, notices, errors)
     drawn = {"seed": run.seed} if source.kind == "random" else {}
     origin = {"kind": source.kind, "content": source.content, **drawn}
-    quantities = {spec.name: {found.key: plain(found) for found in spec.metrics} for spec in tasks}
+    quantities = {spec.name: {metric.key: plain(metric) for metric in spec.metrics} for spec in tasks}
     made = Plan(run, variants, notices, {spec.name: spec.metric for spec in tasks}, quantities, origin)
     errors += limits.too_long((node.step for node in made.steps()), model)
     if errors:
@@ -136,19 +136,19 @@ def _distinct(variants: list[Variant], notices: list[str], errors: list[str]) ->
 
     `errors` gets different ones of one name.
     """
-    found: dict[str, Variant] = {}
+    by_key: dict[str, Variant] = {}
     for variant in variants:
-        first = found.setdefault(variant.checkpoint.key, variant)
+        first = by_key.setdefault(variant.checkpoint.key, variant)
         if first is not variant:
             same = "is written twice" if first.name == variant.name else f"is {first.name} written otherwise"
             notices.append(f"{variant.name} {same}; it is one row")
-    names = Counter(variant.name for variant in found.values())
+    names = Counter(variant.name for variant in by_key.values())
     errors += [
         f"{count} different variants would be called {name}; give their files other names, or budgets that differ in six digits"
         for name, count in names.items()
         if count > 1
     ]
-    return list(found.values())
+    return list(by_key.values())
 
 
 def _texts(run: RunConfig, suite: suites.Suite) -> dict[str, str]:
@@ -228,10 +228,10 @@ def _not_measurable(run: RunConfig) -> list[str]:
 
 def _measures(run: RunConfig, setup: Setup, final: Node, dense: Node) -> dict[str, Node]:
     fingerprint = environment.fingerprint()
-    found = {"evaluate": Node(Evaluate(tasks=setup.report_tasks, limit=run.limit, scorer=run.scorer), final)}
+    nodes = {"evaluate": Node(Evaluate(tasks=setup.report_tasks, limit=run.limit, scorer=run.scorer), final)}
     for name in run.measures:
         if name != "speed" or run.measure.speed:
             kind = measures()[name]
             needs = (dense,) if kind.BESIDE_DENSE else ()
-            found[name] = Node(kind.of_run(run.measure, fingerprint), final, needs=needs)
-    return found
+            nodes[name] = Node(kind.of_run(run.measure, fingerprint), final, needs=needs)
+    return nodes

@@ -172,13 +172,13 @@ def metric(name: str, better: Better | None = None, *, aggregation: str = "", bo
         return loss(name, way, LOSSES[aggregation])
     if registered and not aggregation:
         return replace(registered, better=way)
-    known = registered is not None and registered.kind == "share"
-    return share(name, way) if (known if bounded is None else bounded) else mean(name, way)
+    is_share = registered is not None and registered.kind == "share"
+    return share(name, way) if (is_share if bounded is None else bounded) else mean(name, way)
 
 
-def plain(found: Quantity) -> dict[str, str]:
+def plain(quantity: Quantity) -> dict[str, str]:
     """Return what a run's record keeps of a metric."""
-    return {"better": found.better, "kind": found.kind, "through": found.through}
+    return {"better": quantity.better, "kind": quantity.kind, "through": quantity.through}
 
 
 def recorded(name: str, kept: Mapping[str, str] | None) -> Quantity:
@@ -190,10 +190,10 @@ def recorded(name: str, kept: Mapping[str, str] | None) -> Quantity:
         return metric(name)
     better: Any = kept["better"]
     kind: Any = kept["kind"]
-    found = share(name, better) if kind == "share" else mean(name, better)
+    quantity = share(name, better) if kind == "share" else mean(name, better)
     if kind in LOSSES.values():
-        found = loss(name, better, kind)
-    return replace(found, through=kept.get("through", ""))
+        quantity = loss(name, better, kind)
+    return replace(quantity, through=kept.get("through", ""))
 
 
 def of_run(run: Mapping[str, Any]) -> dict[str, Quantity]:

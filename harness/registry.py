@@ -93,14 +93,14 @@ def own_method(file: str, name: str) -> type[Method]:
     """
     path = home(file).resolve()
     module = _loaded(path)
-    found = {key: value for key, value in vars(module).items() if _is(value, Method)}
-    if name not in found:
+    classes = {key: value for key, value in vars(module).items() if _is(value, Method)}
+    if name not in classes:
         raise ValueError(
-            f"{file} defines no method called {name}; {nearest(name, list(found))}"
-            if found
+            f"{file} defines no method called {name}; {nearest(name, list(classes))}"
+            if classes
             else f"{file} defines no method: a class that inherits harness.spec.Method and has a NAME"
         )
-    kind: type[Method] = found[name]
+    kind: type[Method] = classes[name]
     other = methods().get(kind.NAME)
     if other is not None and other is not kind:
         raise ValueError(f"{file}: {name} has the NAME {kind.NAME} of a method that is there already; give it another")

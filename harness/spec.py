@@ -331,7 +331,7 @@ class TaskSpec(Spec):
     @property
     def others(self) -> dict[str, Quantity]:
         """Return the metrics that the definition tells of, by name."""
-        return {found.key: found for found in self.metrics}
+        return {metric.key: metric for metric in self.metrics}
 
     @property
     def quantity(self) -> Quantity:

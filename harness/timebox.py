@@ -89,8 +89,8 @@ def settled(run: RunConfig, store: Store) -> Effort | None:
     Asked again, it finds its work done. None for a first.
     """
     try:
-        found = read_sealed(_place(run, store))
-        return Effort(found["limit"], found["rounds"])
+        content = read_sealed(_place(run, store))
+        return Effort(content["limit"], content["rounds"])
     except (Damaged, KeyError):
         return None
 

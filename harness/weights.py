@@ -17,8 +17,8 @@ def read_by(node: Node, store: Store) -> Iterator[Node]:
     The nearest before it that has any, those it needs, the dense model.
     """
     nearest = next((each for each in node.ancestors() if not store.has(each.key) or _holds(each, store)), None)
-    found = [*node.needs, *node.ancestors()[-1:], *([nearest] if nearest else [])]
-    yield from (each for each in {each.key: each for each in found}.values() if store.has(each.key))
+    nodes = [*node.needs, *node.ancestors()[-1:], *([nearest] if nearest else [])]
+    yield from (each for each in {each.key: each for each in nodes}.values() if store.has(each.key))
 
 
 def again(nodes: Sequence[Node], undone: Collection[str], store: Store) -> set[str]:

@@ -36,18 +36,20 @@ class Estimate:
 
 def mean(values: Sequence[float]) -> Estimate:
     """The mean with Student's t interval; one value has none."""
-    found = np.asarray(values, dtype=float)
-    if len(found) < 2:
-        return Estimate(float(found.mean()), len(found))
-    half = float(student((1 + LEVEL) / 2, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
-    return Estimate(float(found.mean()), len(found), float(found.mean()) - half, float(found.mean()) + half)
+    numbers = np.asarray(values, dtype=float)
+    if len(numbers) < 2:
+        return Estimate(float(numbers.mean()), len(numbers))
+    half = float(student((1 + LEVEL) / 2, len(numbers) - 1) * numbers.std(ddof=1) / np.sqrt(len(numbers)))
+    return Estimate(float(numbers.mean()), len(numbers), float(numbers.mean()) - half, float(numbers.mean()) + half)
 
 
 def mean_correlation(values: Sequence[float]) -> Estimate:
     """The mean of correlations by Fisher's z, whose t interval stays between -1 and 1."""
-    found = mean(np.arctanh(np.clip(values, -1 + 1e-9, 1 - 1e-9)).tolist())
-    value, low, high = (None if each is None else float(np.tanh(each)) for each in (found.value, found.low, found.high))
-    return Estimate(value or 0.0, found.n, low, high)
+    estimate = mean(np.arctanh(np.clip(values, -1 + 1e-9, 1 - 1e-9)).tolist())
+    value, low, high = (
+        None if each is None else float(np.tanh(each)) for each in (estimate.value, estimate.low, estimate.high)
+    )
+    return Estimate(value or 0.0, estimate.n, low, high)
 
 
 def difference(one: Values, other: Values) -> Estimate | None:

@@ -57,17 +57,17 @@ def without_details(lines: Sequence[Line], index: int) -> list[Line]:
     return kept
 
 
-def total_width(heads: Sequence[Head], lines: Sequence[Line], kept: Sequence[int]) -> int:
-    """The printed width with only the `kept` columns."""
+def total_width(heads: Sequence[Head], lines: Sequence[Line], columns: Sequence[int]) -> int:
+    """The printed width with only the `columns` columns."""
     names = max((cell_len(line.name) for line in lines), default=0)
     marks = max((cell_len(line.marks) for line in lines), default=0)
-    widths = [column_width(heads[i], [line.cells[i] for line in lines if line.cells])[2] for i in kept]
+    widths = [column_width(heads[i], [line.cells[i] for line in lines if line.cells])[2] for i in columns]
     return names + (marks + 1 if marks else 0) + sum(len(GAP) + width for width in widths)
 
 
 def fit(heads: Sequence[Head], lines: Sequence[Line], width: int) -> tuple[list[int], list[Line], list[str]]:
     """Kept column numbers, lines without the dropped details, and what was left out, for at most `width` letters."""
-    kept, left_out = list(range(len(heads))), []
+    columns, left_out = list(range(len(heads))), []
     drops = [(head.priority, i, False) for i, head in enumerate(heads)]
     drops += [
         (head.detail_priority, i, True)
@@ -75,17 +75,17 @@ def fit(heads: Sequence[Head], lines: Sequence[Line], width: int) -> tuple[list[
         if any(line.cells and line.cells[i].detail for line in lines)
     ]
     for _, index, detail_only in sorted(drops):
-        if total_width(heads, lines, kept) <= width or kept == [index]:
+        if total_width(heads, lines, columns) <= width or columns == [index]:
             break
-        if index not in kept:
+        if index not in columns:
             continue
         if detail_only:
             lines = without_details(lines, index)
             left_out.append(f"{heads[index].title} {'%' if heads[index].subtitle.startswith('of ') else '±'}")
         else:
-            kept.remove(index)
+            columns.remove(index)
             left_out = [text for text in left_out if text[:-2] != heads[index].title] + [heads[index].title]
-    return kept, list(lines), left_out
+    return columns, list(lines), left_out
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,9 @@ class Fitted:
     called: Mapping[str, str] = field(default_factory=dict)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        kept, rows, left_out = fit(self.heads, self.lines, options.max_width)
-        rows = [Line(row.name, "", [row.cells[index] for index in kept], style=row.style) for row in rows]
-        yield from grid([self.heads[index] for index in kept], rows, options.max_width)
+        columns, rows, left_out = fit(self.heads, self.lines, options.max_width)
+        rows = [Line(row.name, "", [row.cells[index] for index in columns], style=row.style) for row in rows]
+        yield from grid([self.heads[index] for index in columns], rows, options.max_width)
         if left_out:
             named = ", ".join(self.called.get(name, name) for name in left_out)
             yield Text(f"left out at this width: {named}.", style="dim italic")

@@ -41,12 +41,12 @@ def _imported(run: Run) -> str:
 
 def unlike(one: Run, other: Run) -> dict[str, str]:
     """Return what makes numbers of the two runs unlike: by what it is, both values in words."""
-    found = {}
+    differences = {}
     same = same_model(one, other)
     if same is False:
-        found["dense model"] = f"{model(one)} and {model(other)}"
+        differences["dense model"] = f"{model(one)} and {model(other)}"
     elif same is None and _imported(one) and _imported(other):
-        found["dense model"] = (
+        differences["dense model"] = (
             "perhaps not the same: one of the runs, of an earlier version, did not record what its weights are"
         )
     pairs = {"dtype": [run.get("dtype") for run in (one, other)]}
@@ -57,4 +57,4 @@ def unlike(one: Run, other: Run) -> dict[str, str]:
             pairs[f"metric of {task}"] = [run["metrics"][task] for run in (one, other)]
     if not set(one.get("metrics", {})) & set(other.get("metrics", {})):
         pairs["suite"] = [run.get("config", {}).get("suite") for run in (one, other)]
-    return found | {name: f"{first} and {second}" for name, (first, second) in pairs.items() if first != second}
+    return differences | {name: f"{first} and {second}" for name, (first, second) in pairs.items() if first != second}

@@ -67,8 +67,8 @@ def test_scoring_a_population_as_a_trie(benchmark, tiny, requests, population):
     alone, shared = layer_runs(visits(population))
     benchmark.extra_info["layers_one_by_one_over_trie"] = alone / shared
     with Elastic(model) as elastic:
-        found = benchmark(lambda: list(score_population(elastic, batches, len(requests), population)))
-    assert len(found) == len(set(population))
+        actual = benchmark(lambda: list(score_population(elastic, batches, len(requests), population)))
+    assert len(actual) == len(set(population))
 
 
 def test_scoring_a_population_one_by_one(benchmark, tiny, requests, population):

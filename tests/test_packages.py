@@ -28,12 +28,12 @@ def test_every_package_folder_is_listed():
             re.M,
         )
     )
-    found = {
+    actual = {
         ".".join(path.parent.relative_to(ROOT).parts)
         for top in doctor.PACKAGES
         for path in (ROOT / top).rglob("__init__.py")
     }
-    assert found == listed
+    assert actual == listed
 
 
 def test_doctor_finds_everything_in_order_and_names_damage(tmp_path, capsys):

@@ -66,8 +66,8 @@ def commands() -> list[str]:
     """Return every command line of README, start and how-to pages that makes or plans a run."""
     pages = [ROOT / "README.md", DOCS / "start.md", *sorted((DOCS / "how-to").glob("*.md"))]
     lines = [line for page in pages for line in page.read_text(encoding="utf-8").splitlines()]
-    found = (re.match(r"(?:.*&& )?harness (?:run|plan) (?!suite=ci)([^#&]*)", line) for line in lines)
-    return sorted({each[1].strip() for each in found if each})
+    actual = (re.match(r"(?:.*&& )?harness (?:run|plan) (?!suite=ci)([^#&]*)", line) for line in lines)
+    return sorted({each[1].strip() for each in actual if each})
 
 
 @pytest.mark.parametrize("command", commands())
@@ -112,9 +112,9 @@ def test_every_method_that_the_docs_write_with_fields_is_read():
     texts = [page.read_text(encoding="utf-8") for page in PAGES]
     codes = [code.strip("'\"") for text in texts for code in re.findall(r"`([^`\n]+)`", text)]
     names = "|".join(registry.methods())
-    found = {code for code in codes if re.match(rf"({names})[(:+].*=.*\)", code) and "..." not in code}
-    assert len(found) > 5
-    for recipe in found:
+    actual = {code for code in codes if re.match(rf"({names})[(:+].*=.*\)", code) and "..." not in code}
+    assert len(actual) > 5
+    for recipe in actual:
         for part in recipes.parts(recipe):
             registry.parse(part, {})
 

@@ -21,18 +21,18 @@ def find(words: list[str]) -> tuple[type[Verb], list[str]]:
 
     ValueError for no verb.
     """
-    known = verbs()
-    second = [name.split()[1] for name in known if name.startswith(f"{words[0]} ")]
+    by_name = verbs()
+    second = [name.split()[1] for name in by_name if name.startswith(f"{words[0]} ")]
     length = 2 if second and len(words) > 1 and "=" not in words[1] else 1
     name = " ".join(words[:length])
-    if name in known:
-        return known[name], words[length:]
-    if length == 2 and words[0] in known and known[words[0]].NAMES:
-        return known[words[0]], words[1:]
+    if name in by_name:
+        return by_name[name], words[length:]
+    if length == 2 and words[0] in by_name and by_name[words[0]].NAMES:
+        return by_name[words[0]], words[1:]
     if length == 2:
         raise ValueError(f"harness {words[0]} {words[1]} is unknown; {nearest(words[1], second)}")
     if second:
         raise ValueError(f"harness {words[0]} needs one of the words {', '.join(second)} behind it")
     raise ValueError(
-        f"verb {words[0]} is unknown; {nearest(words[0], list(dict.fromkeys(n.split()[0] for n in known)))}"
+        f"verb {words[0]} is unknown; {nearest(words[0], list(dict.fromkeys(n.split()[0] for n in by_name)))}"
     )

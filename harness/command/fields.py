@@ -37,8 +37,8 @@ def words_of(fields: Mapping[str, FieldInfo], prefix: str = "") -> list[Word]:
             continue
         missing = info.default is PydanticUndefined and info.default_factory is None
         default = None if missing else written(info.get_default(call_default_factory=True))
-        known = tuple(choices(inner))
-        words.append(Word(prefix + name, values(inner, info.metadata), default, info.description or "", known))
+        options = tuple(choices(inner))
+        words.append(Word(prefix + name, values(inner, info.metadata), default, info.description or "", options))
     return words
 
 
@@ -74,8 +74,8 @@ def values(kind: Any, metadata: list[Any] | None = None) -> str:
     if get_origin(kind) is Annotated:
         inner, *more = get_args(kind)
         return values(inner, [*more, *(metadata or [])])
-    if known := choices(kind):
-        return " | ".join(known)
+    if options := choices(kind):
+        return " | ".join(options)
     if get_origin(kind) in (Union, types.UnionType):
         return " or ".join("null" if part is type(None) else values(part, metadata) for part in get_args(kind))
     if get_origin(kind) in (tuple, list):

@@ -26,8 +26,8 @@ def kind_page(name: str) -> str:
     pages += [quantizer_page(registry.quantizers()[name])] if name in registry.quantizers() else []
     pages += [searcher_page(searchers()[name])] if name in searchers() else []
     if not pages:
-        known = [*registry.methods(), *registry.quantizers(), *searchers()]
-        raise ValueError(f"{name} is no method, no quantizer and no searcher; {nearest(name, known)}")
+        names = [*registry.methods(), *registry.quantizers(), *searchers()]
+        raise ValueError(f"{name} is no method, no quantizer and no searcher; {nearest(name, names)}")
     return "\n\n".join(pages)
 
 

@@ -18,7 +18,7 @@ def paper_report(name: str, run: dict[str, Any], store: Store, form: str) -> int
     """Print the published table `name` beside what the run measured of its rows."""
     one_of(form, FORMATS, what="format of paper=")
     from reports.compare.sides import scored, stored_side
-    from reports.paper import paper_text as paper_text
+    from reports.paper import paper_text
     from reports.paper.table import beside
     from reports.run import rows as reading
 

@@ -166,7 +166,7 @@ def _section(name: str, usage: str, kind: type, words: Sequence[Word]) -> str:
     return "\n\n".join([*parts, *([helping.words_table(words)] if words else [])])
 
 
-def _quantities(found: Iterable[Quantity]) -> str:
+def _quantities(quantities: Iterable[Quantity]) -> str:
     rows = [
         (
             f"`{each.key}`",
@@ -177,7 +177,7 @@ def _quantities(found: Iterable[Quantity]) -> str:
             "yes" if each.fronts else "–",
             each.meaning,
         )
-        for each in found
+        for each in quantities
     ]
     return _table(("key", "label", "unit", "better", "gate judges", "on fronts", "meaning"), rows)
 

@@ -30,7 +30,7 @@ STANDARD = "nsga2"  # whose hypervolume the others are to reach
 
 def stored(made: Searches, store: Store) -> list[Search]:
     """Return the finished searches as reports read them, with the seconds each took."""
-    found = []
+    rows = []
     for node in made.searches():
         if store.has(node.key):
             path = store.file(node.key, "records.json")
@@ -43,40 +43,40 @@ def stored(made: Searches, store: Store) -> list[Search]:
                 "problem": node.parent.key,
                 "evaluations": record["result"]["evaluations"],
             }
-            found.append(facts | own | {"seconds": record["cost"]["seconds"]})
-    return found
+            rows.append(facts | own | {"seconds": record["cost"]["seconds"]})
+    return rows
 
 
-def rows(found: Sequence[Search], evaluations: int) -> list[dict[str, Any]]:
+def rows(searches: Sequence[Search], evaluations: int) -> list[dict[str, Any]]:
     """Return the numbers of each searcher, estimates over its seeds.
 
     ValueError where searches do not share a reference point.
     """
     lost = [
-        f"{one['name']} of seed {one['search_seed']}" for one in found if one["reference"] is None or not whole(one)
+        f"{one['name']} of seed {one['search_seed']}" for one in searches if one["reference"] is None or not whole(one)
     ]
     if lost:
         raise ValueError(f"{', '.join(lost)}: no candidate was scored on the whole search set; allow more evaluations")
-    if len(comparable(found)) > 1:
-        points = {f"{one['name']} of seed {one['search_seed']}": one["reference"] for one in found}
+    if len(comparable(searches)) > 1:
+        points = {f"{one['name']} of seed {one['search_seed']}": one["reference"] for one in searches}
         raise ValueError(f"the searches do not share a reference point, so no hypervolume compares them: {points}")
-    curves = {id(one): curve(one) for one in found}
-    rivals = [float(curves[id(one)].area[-1]) for one in found if one["name"] == STANDARD]
+    curves = {id(one): curve(one) for one in searches}
+    rivals = [float(curves[id(one)].area[-1]) for one in searches if one["name"] == STANDARD]
     goal = sum(rivals) / len(rivals) if rivals else None
     marks = sorted({*(mark for mark in MARKS if mark <= evaluations), evaluations})
-    names = dict.fromkeys(one["name"] for one in found)
-    return [_row(name, [one for one in found if one["name"] == name], curves, goal, marks) for name in names]
+    names = dict.fromkeys(one["name"] for one in searches)
+    return [_row(name, [one for one in searches if one["name"] == name], curves, goal, marks) for name in names]
 
 
 def _row(
-    name: str, found: Sequence[Search], curves: dict[int, Any], goal: float | None, marks: Sequence[int]
+    name: str, searches: Sequence[Search], curves: dict[int, Any], goal: float | None, marks: Sequence[int]
 ) -> dict[str, Any]:
     def over(value: Callable[[Search], float | None]) -> Estimate | None:
         """Return the mean over the seeds that have one."""
-        known = [each for one in found if (each := value(one)) is not None]
-        return mean(known) if known else None
+        numbers = [each for one in searches if (each := value(one)) is not None]
+        return mean(numbers) if numbers else None
 
-    correlations = {id(one): prediction(whole(one)) for one in found}
+    correlations = {id(one): prediction(whole(one)) for one in searches}
 
     def area(mark: int) -> Estimate | None:
         return over(lambda one: _area(curves[id(one)], mark, marks[-1]))
@@ -85,13 +85,13 @@ def _row(
         return over(lambda one: _best(one, size))
 
     def tau(one: Search, within: bool) -> float | None:
-        known = correlations[id(one)]
-        side = known and (known.within if within else known.overall)
+        numbers = correlations[id(one)]
+        side = numbers and (numbers.within if within else numbers.overall)
         return side.value if side else None
 
     return {
         "searcher": name,
-        "seeds": len(found),
+        "seeds": len(searches),
         "hypervolume": {mark: area(mark) for mark in marks},
         "evaluations_to_standard": over(lambda one: None if goal is None else curves[id(one)].reach(goal)),
         "best": {size: best(size) for size in SIZES},
@@ -121,17 +121,17 @@ def title(made: Searches, one: Search) -> str:
     )
 
 
-def show(found: Sequence[dict[str, Any]], form: str, *, title: str) -> None:
+def show(cells: Sequence[dict[str, Any]], form: str, *, title: str) -> None:
     """Print the rows as a table, as markdown or as JSON."""
     if form == "json":
-        plain = {"title": title, "searchers": found}
+        plain = {"title": title, "searchers": cells}
         print(json.dumps(plain, indent=1, default=lambda estimate: vars(estimate)))
         return
     headers = ["searcher", "seeds"]
-    headers += [f"hypervolume at {mark}" for mark in found[0]["hypervolume"]]
+    headers += [f"hypervolume at {mark}" for mark in cells[0]["hypervolume"]]
     headers += ["evaluations to NSGA-II's", *(f"fitness at {size:g}" for size in SIZES)]
     headers += ["tau", "tau within sizes", "seconds"]
-    lines = [_cells(row) for row in found]
+    lines = [_cells(row) for row in cells]
     show_table(headers, lines, title=title, form=form)
 
 

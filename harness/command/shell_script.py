@@ -33,10 +33,10 @@ def script(verbs: Mapping[str, type[Verb]], shell: str) -> str:
     first = dict.fromkeys(name.split()[0] for name in verbs)
     cases = []
     for name in sorted(verbs, key=lambda name: -len(name.split())):
-        known = _words(verbs[name])
-        known += [each.split()[1] for each in verbs if each.startswith(f"{name} ")]
+        its_words = _words(verbs[name])
+        its_words += [each.split()[1] for each in verbs if each.startswith(f"{name} ")]
         pattern = f'"{name}"' if " " in name else f'"{name} "*'
-        cases.append(f"    {pattern}) known={shlex.quote(' '.join(known))} ;;")
+        cases.append(f"    {pattern}) known={shlex.quote(' '.join(its_words))} ;;")
     for name in (name for name in first if name not in verbs):  # the first half of verbs of two words
         halves = [each.split()[1] for each in verbs if each.startswith(f"{name} ")]
         cases.append(f'    "{name} "*) known={shlex.quote(" ".join(halves))} ;;')
@@ -45,7 +45,7 @@ def script(verbs: Mapping[str, type[Verb]], shell: str) -> str:
 
 
 def _words(verb: type[Verb]) -> list[str]:
-    found = []
+    words = []
     for word in [*verb.own_words(), *verb.run_keys()]:
-        found += [f"{word.name}={choice}" for choice in word.choices] or [f"{word.name}="]
-    return found
+        words += [f"{word.name}={choice}" for choice in word.choices] or [f"{word.name}="]
+    return words

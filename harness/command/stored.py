@@ -28,8 +28,8 @@ def damaged_steps(store: Store) -> list[str]:
     """Return a line for each step whose record is damaged or whose small files are missing or of another size."""
     folders = sorted((store.root / "steps").glob("*")) if (store.root / "steps").is_dir() else []
     keys = [folder.name for folder in folders if not store.has(folder.name)]
-    found = ((key, store.damage(key, weights=False)) for key in keys)
-    return [f"stored step {key[:12]}: {damage}" for key, damage in found if damage]
+    damages = ((key, store.damage(key, weights=False)) for key in keys)
+    return [f"stored step {key[:12]}: {damage}" for key, damage in damages if damage]
 
 
 def stored_run(store: Store, name: str, place: str) -> dict[str, Any]:

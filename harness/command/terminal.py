@@ -22,9 +22,9 @@ def console(*, stderr: bool = False) -> Console:
     """
     width = _columns(os.environ.get("COLUMNS", ""))
     rest = {name: value for name, value in os.environ.items() if name != "COLUMNS"}  # rich would take a 0 at its word
-    found = Console(markup=False, highlight=False, emoji=False, stderr=stderr, _environ=rest)
-    if found.is_terminal and width is None:
-        return found
+    made = Console(markup=False, highlight=False, emoji=False, stderr=stderr, _environ=rest)
+    if made.is_terminal and width is None:
+        return made
     return Console(markup=False, highlight=False, emoji=False, stderr=stderr, _environ=rest, width=width or WIDTH)
 
 

@@ -74,8 +74,10 @@ class Verb(BaseModel):
             elif separator and (key in of_run or (of_run and key.startswith("settings."))):
                 run_words.append(word)
             else:
-                known = [*own, *of_run]
-                errors.append(f"key {key} is unknown; {nearest(key, known) if known else 'this verb takes none'}")
+                all_words = [*own, *of_run]
+                errors.append(
+                    f"key {key} is unknown; {nearest(key, all_words) if all_words else 'this verb takes none'}"
+                )
         try:
             verb = cls(**given, names=tuple(names), run_words=tuple(run_words))
         except ValidationError as error:
@@ -91,8 +93,8 @@ class Verb(BaseModel):
         for item in error.errors():
             key = str(item["loc"][0]) if item["loc"] else ""
             if item["type"] == "literal_error":
-                known = choices(cls.model_fields[key].annotation)
-                lines.append(f"{key} {item['input']} is unknown; {nearest(str(item['input']), known)}")
+                options = choices(cls.model_fields[key].annotation)
+                lines.append(f"{key} {item['input']} is unknown; {nearest(str(item['input']), options)}")
             elif item["type"] == "missing":
                 lines.append(f"harness {cls.NAME} needs {key}=: {cls.model_fields[key].description}")
             else:

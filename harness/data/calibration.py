@@ -54,11 +54,11 @@ def training_rows(source: DataSource, tokenizer: PreTrainedTokenizerBase, *, len
     """
     ids: list[int] = []
     labels: list[int] = []
-    found = text.rows(source)
+    rows = text.rows(source)
     generator = torch.Generator().manual_seed(seed)
-    for index in torch.randperm(len(found), generator=generator).tolist():
-        asked = tokenizer(text.prompt(found[index])).input_ids
-        answered = [*tokenizer(text.response(found[index]), add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+    for index in torch.randperm(len(rows), generator=generator).tolist():
+        asked = tokenizer(text.prompt(rows[index])).input_ids
+        answered = [*tokenizer(text.response(rows[index]), add_special_tokens=False).input_ids, tokenizer.eos_token_id]
         ids += asked + answered
         labels += [IGNORED] * len(asked) + answered
     count = len(ids) // length

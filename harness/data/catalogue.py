@@ -92,10 +92,10 @@ def layout(task: str) -> Layout | None:
 
 def definitions_folder() -> Path:
     """Return lm_eval/tasks without importing lm-eval, which takes seconds."""
-    found = importlib.util.find_spec("lm_eval")
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).parent / "tasks"
+    package = importlib.util.find_spec("lm_eval")
+    assert package is not None
+    assert package.origin is not None
+    return Path(package.origin).parent / "tasks"
 
 
 @cache

@@ -112,13 +112,16 @@ class Definition:
 
         Functions of the task's own by their name.
         """
-        found = {}
+        aggregations = {}
         for entry in self.listed():
             name = self.named(entry)
-            found[name] = str(entry.get("aggregation") or DEFAULT_AGGREGATION.get(name, f"that of {name}"))
+            aggregations[name] = str(entry.get("aggregation") or DEFAULT_AGGREGATION.get(name, f"that of {name}"))
         if self.output_type == "multiple_choice" and not self.keys.get("process_results"):
-            found = {**found, **{name: "mean" for name in DEFAULT_METRICS["multiple_choice"] if name not in found}}
-        return found
+            aggregations = {
+                **aggregations,
+                **{name: "mean" for name in DEFAULT_METRICS["multiple_choice"] if name not in aggregations},
+            }
+        return aggregations
 
 
 def draws(options: dict[str, Any]) -> bool:
@@ -267,9 +270,9 @@ def overrides(source: DataSource, part: str) -> dict[str, Any]:
     if source.definition is not None:
         path = Path(source.definition)
         return {"include": str(path), "task": part, **own_files(path)}
-    known = layout(part)
-    assert known is not None, part
-    base = definitions_folder() / known.definition
+    task_layout = layout(part)
+    assert task_layout is not None, part
+    base = definitions_folder() / task_layout.definition
     if source.folder is None:
         return {"include": str(base), "task": part}
     files = local_files(source.name, Path(source.folder))
@@ -313,22 +316,22 @@ def _absolute(value: Any, folder: Path) -> Any:
 
 def parts(source: DataSource) -> tuple[str, ...]:
     """Return the names of a known task's parts: its own, or those of its group."""
-    known = layout(source.name)
-    return (known.parts if known else ()) or (source.name,)
+    task_layout = layout(source.name)
+    return (task_layout.parts if task_layout else ()) or (source.name,)
 
 
 def definitions(source: DataSource) -> dict[str, Definition]:
     """Return the definition of each part, with what the mirror lacks left out."""
-    known = layout(source.name)
-    if source.definition is None and known is None:
+    task_layout = layout(source.name)
+    if source.definition is None and task_layout is None:
         return {name: Definition(keys) for name, keys in registered(source.name).items()}
-    if known is not None and not known.definition:
+    if task_layout is not None and not task_layout.definition:
         return {}
-    found = {}
+    by_name = {}
     for part in parts(source):
         keys = overrides(source, part)
-        found[part] = Definition({**read_yaml(Path(keys["include"])), **keys})
-    return found
+        by_name[part] = Definition({**read_yaml(Path(keys["include"])), **keys})
+    return by_name
 
 
 @cache
@@ -351,11 +354,11 @@ def registered(name: str) -> dict[str, dict[str, Any]]:
         return {part: keys for tag in sorted(entry.tags) for part, keys in registered(tag).items()}
     if entry.kind.name != "GROUP":
         return {name: read_yaml(entry.yaml_path)}
-    found: dict[str, dict[str, Any]] = {}
+    by_name: dict[str, dict[str, Any]] = {}
     listed = entry.cfg["task"]
     for member in [listed] if isinstance(listed, str) else listed:
         own = member if isinstance(member, dict) else {}
         inner = own.get("task", own.get("group")) if own else member
         leaves = registered(inner) if isinstance(inner, str) else {}
-        found |= {part: {**keys, **own, "task": part} for part, keys in leaves.items()}
-    return found
+        by_name |= {part: {**keys, **own, "task": part} for part, keys in leaves.items()}
+    return by_name

@@ -55,7 +55,7 @@ def files(suite: Suite, names: Iterable[str] = ()) -> tuple[list[MirrorFile], li
         if name not in wanted and name not in columns:
             raise ValueError(f"{name} is no task or text of suite {suite.name}; {nearest(name, [*wanted, *columns])}")
     chosen = list(dict.fromkeys(columns.get(name, name) for name in names)) or wanted
-    found: dict[str, MirrorFile] = {}
+    by_path: dict[str, MirrorFile] = {}
     outside = []
     for name in chosen:
         if name.startswith("demo_") or (layout(name) is None and name not in TEXT):
@@ -64,9 +64,9 @@ def files(suite: Suite, names: Iterable[str] = ()) -> tuple[list[MirrorFile], li
         relative, rows, evaluated = expected(name)
         for split, path in relative.items():
             needed = split == evaluated and name not in optional
-            if path not in found or needed:
-                found[path] = MirrorFile(path, name, split, rows.get(split, 0), needed)
-    return list(found.values()), outside
+            if path not in by_path or needed:
+                by_path[path] = MirrorFile(path, name, split, rows.get(split, 0), needed)
+    return list(by_path.values()), outside
 
 
 def export(
@@ -159,12 +159,12 @@ def _task_rows(file: MirrorFile) -> Iterator[dict[str, Any]]:
     """Yield the rows of a task's split, or of its subjects one after the other, each row with its subject."""
     from datasets import load_dataset
 
-    known = layout(file.name)
-    assert known is not None
-    if not known.definition:
+    task_layout = layout(file.name)
+    assert task_layout is not None
+    if not task_layout.definition:
         yield from text.all_rows(DataSource(name=file.name))
         return
-    shared = "mmlu" if known.subject else file.name  # a subject's rows lie in the file of all
+    shared = "mmlu" if task_layout.subject else file.name  # a subject's rows lie in the file of all
     for part, each in definitions(DataSource(name=shared)).items():
         configuration = CONFIGURATIONS.get(file.path, each.keys.get("dataset_name"))
         leaf = layout(part)

@@ -23,10 +23,10 @@ def demo_folder() -> Path:
 
 def expected(name: str) -> tuple[dict[str, str], dict[str, int], str]:
     """Return a name's files and their rows by split, and the split that cannot be done without."""
-    known = layout(name)
-    if known is not None and known.files:
-        return known.files, known.rows, known.evaluate
-    if known is None and name in TEXT:
+    task_layout = layout(name)
+    if task_layout is not None and task_layout.files:
+        return task_layout.files, task_layout.rows, task_layout.evaluate
+    if task_layout is None and name in TEXT:
         return {"train": TEXT[name]}, {}, "train"
     raise ValueError(f"{name}: data_dir has no layout for this task; {nearest(name, [*TASKS, 'mmlu', *TEXT])}")
 
@@ -37,14 +37,14 @@ def local_files(name: str, folder: Path) -> dict[str, Path]:
     ValueError naming the file and its rows when the evaluated one is missing.
     """
     relative, rows, needed = expected(name)
-    found = {split: folder / path for split, path in relative.items() if (folder / path).is_file()}
-    if needed not in found:
+    present = {split: folder / path for split, path in relative.items() if (folder / path).is_file()}
+    if needed not in present:
         count = f" ({rows[needed]:,} rows)" if needed in rows else ""
         raise ValueError(
             f"{name}: data_dir={folder} lacks {relative[needed]}{count}; "
             "put it there, drop data_dir= where the hub is in reach, or use suite=demo"
         )
-    return found
+    return present
 
 
 def absent(name: str, folder: Path) -> list[str]:

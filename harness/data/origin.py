@@ -50,9 +50,9 @@ def source(name: str, data_dir: Path | None, beside: Path | None = None) -> Data
 def local_source(name: str, folder: Path) -> DataSource:
     """Return the data source with the hash of its files' bytes."""
     files = local_files(name, folder)
-    known = layout(name)
-    scored = files[known.evaluate] if known else next(iter(files.values()))
-    rows = count_rows(scored, known.subject if known else None)
+    task_layout = layout(name)
+    scored = files[task_layout.evaluate] if task_layout else next(iter(files.values()))
+    rows = count_rows(scored, task_layout.subject if task_layout else None)
     subjects = [leaf.subject for part in parts(DataSource(name=name)) if (leaf := layout(part)) and leaf.subject]
     empty = [subject for subject in subjects if not count_rows(scored, subject)]
     if empty:
@@ -126,8 +126,8 @@ def hub_source(name: str) -> DataSource:
     ValueError when neither the hub nor its cache answers.
     """
     content = " ".join(_revision(name, *place) for place in _hub_places(name))
-    known = layout(name)
-    rows = known.rows.get(known.evaluate, 1500) if known and not known.subject else 1500
+    task_layout = layout(name)
+    rows = task_layout.rows.get(task_layout.evaluate, 1500) if task_layout and not task_layout.subject else 1500
     return DataSource(name=name, content=content, rows=rows)
 
 
@@ -149,14 +149,14 @@ def _hub_places(name: str) -> list[tuple[str, str | None]]:
     """Return repository and configuration of a name's data, once for each repository of a group."""
     if name in HUB_TEXT:
         return [HUB_TEXT[name][:2]]
-    found = definitions(DataSource(name=name))
-    if not found:
+    leaves = definitions(DataSource(name=name))
+    if not leaves:
         raise ValueError(
             f"unknown task {name}; {nearest(name, [*TASKS, 'mmlu', *(f'demo_{n}' for n in DEMO_FORMATS)])}"
         )
-    for each in found.values():
+    for each in leaves.values():
         _written_as_data(name, each.keys)
     places: dict[str, str | None] = {}
-    for each in found.values():
+    for each in leaves.values():
         places.setdefault(str(each.keys.get("dataset_path")), each.keys.get("dataset_name"))
     return list(places.items())

@@ -74,15 +74,15 @@ def asked(report: tuple[TaskSpec, ...], search: tuple[TaskSpec, ...], scratch: P
     """Return the questions of every reported and every searched task, by its name; running text asks none."""
     from harness.data import tasks
 
-    found = {}
+    by_words = {}
     loaded = {
         "reports": tasks.load(tuple(filter(tasks.asks, report)), scratch, "report"),
         "searches": tasks.load(tuple(filter(tasks.searchable, search)), scratch, "search"),
     }
     for use, tasks_of in loaded.items():
         for name, parts in tasks_of.items():
-            found[f"{name} {use}"] = [question for task in parts.values() for question in questions(task)]
-    return found
+            by_words[f"{name} {use}"] = [question for task in parts.values() for question in questions(task)]
+    return by_words
 
 
 def holding(rows: Iterable[dict[str, Any]], asked: Iterable[str]) -> list[tuple[dict[str, Any], str]]:
@@ -92,7 +92,7 @@ def holding(rows: Iterable[dict[str, Any]], asked: Iterable[str]) -> list[tuple[
         parts = question.split()
         if len(parts) >= LONG:
             starts.setdefault(tuple(parts[:LONG]), []).append(question)
-    return [(row, found) for row in rows if (found := _first(words(row_text(row)).split(), starts)) is not None]
+    return [(row, place) for row in rows if (place := _first(words(row_text(row)).split(), starts)) is not None]
 
 
 def _first(said: list[str], starts: dict[tuple[str, ...], list[str]]) -> str | None:

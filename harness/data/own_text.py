@@ -37,26 +37,26 @@ def rows(path: Path) -> list[dict[str, Any]]:
     ValueError says what is wrong with it.
     """
     try:
-        found = _paragraphs(path) if path.name.endswith(PROSE) else list(read_jsonl(path))
+        content = _paragraphs(path) if path.name.endswith(PROSE) else list(read_jsonl(path))
     except (OSError, EOFError, zlib.error, ValueError) as error:  # of gzip, of JSON, of what is no UTF-8
         raise ValueError(f"text {path} cannot be read ({type(error).__name__}: {one_line(error)})") from None
-    if not found:
+    if not content:
         raise ValueError(f"text {path}: it holds no text")
-    for number, row in enumerate(found, 1):
+    for number, row in enumerate(content, 1):
         if not (
             isinstance(row, dict) and (isinstance(row.get("text"), str) or {"instruction", "output"} <= row.keys())
         ):
             raise ValueError(f"text {path}: line {number} has neither text, nor instruction and output")
-        if instructs([row]) != instructs(found):
+        if instructs([row]) != instructs(content):
             raise ValueError(
                 f"text {path}: line {number} is not of the kind of line 1; all have text, or all have instruction and output"
             )
-    return found
+    return content
 
 
-def instructs(found: list[dict[str, Any]]) -> bool:
+def instructs(rows: list[dict[str, Any]]) -> bool:
     """Tell whether rows are instructions with their outputs, which a model may be trained on, by the first of them."""
-    return {"instruction", "output"} <= found[0].keys()
+    return {"instruction", "output"} <= rows[0].keys()
 
 
 def _paragraphs(path: Path) -> list[dict[str, Any]]:

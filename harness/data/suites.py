@@ -138,12 +138,12 @@ def sources(
     find = cache(partial(origin.source, data_dir=data_dir, beside=suite._beside))
     for task in suite.tasks:
         try:
-            found = find(task.task)
+            source = find(task.task)
         except ValueError as error:
             (notices if task.optional else errors).append(str(error))
             continue
         try:
-            report.append(_spec(task, found, notices))
+            report.append(_spec(task, source, notices))
         except ValueError as error:
             errors.append(str(error))
     if errors:
@@ -159,12 +159,12 @@ def sources(
     return tuple(report), tuple(search)
 
 
-def _spec(task: SuiteTask, found: DataSource, notices: list[str]) -> TaskSpec:
+def _spec(task: SuiteTask, source: DataSource, notices: list[str]) -> TaskSpec:
     """Return the task with its metric and shots settled.
 
     ValueError when its definition does not allow them.
     """
-    leaves = list(definitions(found).values())
+    leaves = list(definitions(source).values())
     first = leaves[0] if leaves else Definition({"task": task.task})
     metric = _metric(task, first.metrics() if leaves else TOKEN_METRICS)
     chosen = _filter(task, leaves, notices)
@@ -174,15 +174,15 @@ def _spec(task: SuiteTask, found: DataSource, notices: list[str]) -> TaskSpec:
     shots = first.shots if task.shots is None else task.shots
     if shots and first.examples is None:
         lacking = (
-            f"; data_dir={found.folder} lacks {', '.join(absent(found.name, Path(found.folder)))}"
-            if found.folder
+            f"; data_dir={source.folder} lacks {', '.join(absent(source.name, Path(source.folder)))}"
+            if source.folder
             else ""
         )
         raise ValueError(
             f"{task.task}: shots={shots} needs examples that are not reported, and no split holds any{lacking}"
         )
-    if shots and found.folder and (fewest := _fewest_examples(found)) is not None and fewest < shots:
-        raise ValueError(f"{task.task}: shots={shots}, but data_dir={found.folder} has {fewest} examples to show")
+    if shots and source.folder and (fewest := _fewest_examples(source)) is not None and fewest < shots:
+        raise ValueError(f"{task.task}: shots={shots}, but data_dir={source.folder} has {fewest} examples to show")
     if shots and first.examples == first.evaluated:
         alone = (
             first.keys.get("test_split") != first.examples
@@ -191,7 +191,7 @@ def _spec(task: SuiteTask, found: DataSource, notices: list[str]) -> TaskSpec:
         notices.append(f"{task.task}: its examples come from the split that is reported, as lm-eval defines it{own}")
     window = {"window": task.window} if task.window else {}
     spec = TaskSpec(
-        source=found,
+        source=source,
         label=task.name,
         metric=metric,
         shots=shots,
@@ -202,19 +202,19 @@ def _spec(task: SuiteTask, found: DataSource, notices: list[str]) -> TaskSpec:
         joined=catalogue.JOINED.get(task.task, 1),
         **window,
     )
-    if found.definition is not None:
+    if source.definition is not None:
         targets.check(spec)
     return spec
 
 
-def _fewest_examples(found: DataSource) -> int | None:
+def _fewest_examples(source: DataSource) -> int | None:
     """Return the rows of a mirror's file that examples are drawn from, of the subject that has the fewest.
 
     None for no file.
     """
-    assert found.folder is not None
-    files, counts = local_files(found.name, Path(found.folder)), []
-    for part, each in definitions(found).items():
+    assert source.folder is not None
+    files, counts = local_files(source.name, Path(source.folder)), []
+    for part, each in definitions(source).items():
         leaf = catalogue.layout(part)
         if each.examples in files:
             counts.append(count_rows(files[each.examples], leaf.subject if leaf else None))
@@ -228,9 +228,9 @@ def _quantities(task: SuiteTask, metric: str, leaves: list[Definition], notices:
     """
     if not leaves:
         return (quantities.metric(metric),)
-    found = leaves[0].quantities()
-    found[metric] = leaves[0].quantities(bounded=task.share)[metric]
-    headline = found[metric]
+    first = leaves[0].quantities()
+    first[metric] = leaves[0].quantities(bounded=task.share)[metric]
+    headline = first[metric]
     if not headline.better:
         raise ValueError(
             f"{task.task}: its definition does not say whether more {metric} is better; give it higher_is_better"
@@ -253,8 +253,8 @@ def _quantities(task: SuiteTask, metric: str, leaves: list[Definition], notices:
             f"{task.task}: {metric} is shown as it is and in no average; where its items lie in [0, 1], say share: true"
         )
     if len(listed := leaves[0].filters) > 1:
-        found[metric] = replace(headline, through=task.filter or listed[0])
-    return tuple(found.values())
+        first[metric] = replace(headline, through=task.filter or listed[0])
+    return tuple(first.values())
 
 
 def _filter(task: SuiteTask, leaves: list[Definition], notices: list[str]) -> str:
@@ -295,15 +295,15 @@ def training_source(name: str, data_dir: Path | None, beside: Path | None = None
 
     ValueError where it is running text, which answers nothing.
     """
-    found = text_source(name, data_dir, beside)
-    own = found.name == own_text.NAME
-    running = not own_text.instructs(own_text.rows(Path(found.folder or ""))) if own else name in catalogue.RUNNING
+    source = text_source(name, data_dir, beside)
+    own = source.name == own_text.NAME
+    running = not own_text.instructs(own_text.rows(Path(source.folder or ""))) if own else name in catalogue.RUNNING
     if running:
-        known = ", ".join(each for each in catalogue.TEXT if each not in catalogue.RUNNING)
+        instructions = ", ".join(each for each in catalogue.TEXT if each not in catalogue.RUNNING)
         raise ValueError(
-            f"training: {name} has no instructions to train on; name {known}, or JSON lines with instruction and output"
+            f"training: {name} has no instructions to train on; name {instructions}, or JSON lines with instruction and output"
         )
-    return found
+    return source
 
 
 def text_source(name: str, data_dir: Path | None, beside: Path | None = None) -> DataSource:

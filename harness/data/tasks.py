@@ -27,8 +27,8 @@ def load(specs: tuple[TaskSpec, ...], folder: Path, split: Split = "report") -> 
     if all(spec.source.folder is not None for spec in specs):
         os.environ["HF_DATASETS_OFFLINE"] = "1"  # local files only: no time lost asking a hub
     loaded = {spec.name: _load(spec, folder / split / spec.name, split) for spec in specs}
-    for found in loaded.values():
-        for task in found.values():
+    for each in loaded.values():
+        for task in each.values():
             task.set_fewshot_seed(FEWSHOT_SEED)
     return loaded
 
@@ -50,9 +50,9 @@ def definition(
 ) -> dict[str, Any]:
     """Return a task definition that includes lm-eval's own, with the items and the split replaced."""
     own = overrides(spec.source, part) | {"num_fewshot": spec.shots}
-    known = layout(part)
-    if known is not None and known.subject is not None and spec.source.folder is not None:
-        own["dataset_kwargs"] = {"data_files": _subject_files(known.subject, rows, place, part)}
+    task_layout = layout(part)
+    if task_layout is not None and task_layout.subject is not None and spec.source.folder is not None:
+        own["dataset_kwargs"] = {"data_files": _subject_files(task_layout.subject, rows, place, part)}
     if "data_files" in own.get("dataset_kwargs", {}) and str(place) in str(own["dataset_kwargs"]):
         own["dataset_kwargs"]["cache_dir"] = str(place / "cache")  # written anew for each run, so kept with it
     if split == "search":
@@ -68,35 +68,35 @@ def _searched(keys: Definition) -> dict[str, Any]:
 def _by_subject(source: DataSource) -> dict[tuple[str, str], list[Any]]:
     """Return the rows of shared files by split and subject; empty where a task has files of its own."""
 
-    if source.folder is None or not any(known.subject for part in parts(source) if (known := layout(part))):
+    if source.folder is None or not any(task_layout.subject for part in parts(source) if (task_layout := layout(part))):
         return {}
-    found: dict[tuple[str, str], list[Any]] = {}
+    by_owner: dict[tuple[str, str], list[Any]] = {}
     for split, path in local_files(source.name, Path(source.folder)).items():
         for row in read_jsonl(path):
-            found.setdefault((split, row["subject"]), []).append(row)
-    return found
+            by_owner.setdefault((split, row["subject"]), []).append(row)
+    return by_owner
 
 
 def _subject_files(subject: str, rows: dict[tuple[str, str], list[Any]], place: Path, part: str) -> dict[str, str]:
     """Write a subject's rows of every split beside its definition, and return the files."""
     files = {}
-    for (split, owner), found in rows.items():
+    for (split, owner), theirs in rows.items():
         if owner == subject:
             path = place / f"{part}.{split}.jsonl"
-            path.write_text("".join(f"{json.dumps(row)}\n" for row in found))
+            path.write_text("".join(f"{json.dumps(row)}\n" for row in theirs))
             files[split] = str(path.resolve())
     return files
 
 
 def _registered(spec: TaskSpec, split: Split) -> dict[str, Any]:
     """Return the leaves of what lm-eval knows by the task's name, with the shots and the split replaced."""
-    found = dict(manager().load([spec.task])["tasks"])
-    for task in found.values():
+    tasks = dict(manager().load([spec.task])["tasks"])
+    for task in tasks.values():
         task.set_config("num_fewshot", spec.shots)
         if split == "search":
             for key, value in _searched(Definition(vars(task.config))).items():
                 task.set_config(key, value)
-    return found
+    return tasks
 
 
 def asks(spec: TaskSpec) -> bool:
@@ -106,8 +106,8 @@ def asks(spec: TaskSpec) -> bool:
 
 def searchable(spec: TaskSpec) -> bool:
     """Tell whether the task has training items, which a search may score without touching reported ones."""
-    found = definitions(spec.source)
-    return bool(found) and all(each.searchable for each in found.values())
+    leaves = definitions(spec.source)
+    return bool(leaves) and all(each.searchable for each in leaves.values())
 
 
 def question(task: Any, document: dict[str, Any]) -> str:

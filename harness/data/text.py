@@ -43,11 +43,11 @@ def response(row: dict[str, Any]) -> str:
 
 def documents(source: DataSource) -> list[str]:
     """Return running text, one string a row, for calibration and perplexity."""
-    found = rows(source)
-    if found and own_text.instructs(found):
-        return [prompt(row) + response(row) for row in found]
-    name = column(found[0])
-    return [row[name] for row in found]
+    table = rows(source)
+    if table and own_text.instructs(table):
+        return [prompt(row) + response(row) for row in table]
+    name = column(table[0])
+    return [row[name] for row in table]
 
 
 def column(row: dict[str, Any]) -> str:
@@ -61,9 +61,9 @@ def running_text(source: DataSource) -> str:
     SparseGPT, Wanda, SliceGPT and FLAP read WikiText-2 as rows, a line each with its own end, blank ones empty, of which
     pages are made; PTB's sentences are joined alike by SliceGPT, by a space in SparseGPT's code.
     """
-    found = all_rows(source)
-    name = column(found[0])
-    return "\n\n".join(lines([row[name] for row in found]) if name == "page" else [row[name] for row in found])
+    table = all_rows(source)
+    name = column(table[0])
+    return "\n\n".join(lines([row[name] for row in table]) if name == "page" else [row[name] for row in table])
 
 
 def lines(pages: list[str]) -> list[str]:

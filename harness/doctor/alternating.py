@@ -53,13 +53,13 @@ def alternating(
 
     `told` hears what is running.
     """
-    found = {name: Way() for name in ways}
+    measured = {name: Way() for name in ways}
     for number in range(rounds):
         for name in list(ways)[:: -1 if number % 2 else 1]:
             told(f"round {number + 1}/{rounds}, {name}")
-            with found[name].timed():
-                found[name].scores = ways[name]()
-    return found
+            with measured[name].timed():
+                measured[name].scores = ways[name]()
+    return measured
 
 
 def ratio(one: Sequence[float], other: Sequence[float]) -> float:

@@ -141,7 +141,7 @@ def alternating(
     run = partial(generate_seconds, model, 1, prompt, generate)
     names = list(members)
     for number in range(rounds + 1):
-        found = {}
+        architectures = {}
         for place, index in enumerate(generator.permutation(len(names))):
             name = names[index]
             told(f"{f'round {number}/{rounds}' if number else 'warming up'}, {place + 1}/{len(names)}: {name}")
@@ -150,9 +150,9 @@ def alternating(
                 behave()
                 times.append(run())
             first, second = times
-            found[name] = (second, first) if number % 2 else (first, second)
+            architectures[name] = (second, first) if number % 2 else (first, second)
         if number:
-            yield found
+            yield architectures
 
 
 @torch.inference_mode()

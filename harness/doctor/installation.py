@@ -56,15 +56,15 @@ def _energy() -> str:
         return str(error)
 
 
-def _stored(kept: Store) -> tuple[str, str, bool]:
+def _stored(store: Store) -> tuple[str, str, bool]:
     """Return whether every step and run of a store is what was written; every byte is read."""
     try:
-        kept.opened()
+        store.opened()
     except ValueError as error:
         return "store", str(error), False
-    folders = sorted(kept.root.glob("steps/*"))
-    damaged = [f"{folder.name[:12]}: {damage}" for folder in folders if (damage := kept.damage(folder.name))]
-    damaged += [str(error) for error in kept.damaged_runs()]
+    folders = sorted(store.root.glob("steps/*"))
+    damaged = [f"{folder.name[:12]}: {damage}" for folder in folders if (damage := store.damage(folder.name))]
+    damaged += [str(error) for error in store.damaged_runs()]
     return "store", "; ".join(damaged) or f"{len(folders)} steps, all checksums match", not damaged
 
 

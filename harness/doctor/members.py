@@ -19,13 +19,13 @@ def corners(space: Space) -> dict[str, Architecture]:
     The first is the whole network.
     """
     tops = space.upper()
-    found = {}
+    members = {}
     for depth in (tops[0], 0):
         for width in (tops[1:], 0 * tops[1:]):
             one = space.decode(np.concatenate([[depth], width]))
             layers = len(one.kept())
-            found[f"{layers} layers, {0 if width.any() else layers} narrow"] = one
-    return found
+            members[f"{layers} layers, {0 if width.any() else layers} narrow"] = one
+    return members
 
 
 def mixes(space: Space, size: float, count: int, seed: int) -> dict[str, Architecture]:
@@ -34,17 +34,17 @@ def mixes(space: Space, size: float, count: int, seed: int) -> dict[str, Archite
     Every depth that can reach it takes the number of narrow layers that comes nearest; which ones is drawn.
     """
     generator = np.random.default_rng(seed)
-    found: dict[str, Architecture] = {}
+    members: dict[str, Architecture] = {}
     for depth in range(int(space.upper()[0]), -1, -1):
-        kept = space.decode(np.concatenate([[depth], space.upper()[1:]])).kept()
+        layers = space.decode(np.concatenate([[depth], space.upper()[1:]])).kept()
         for number in range(count):
-            order = generator.permutation(kept)
-            genomes = np.tile(np.concatenate([[depth], space.upper()[1:]]), (len(kept) + 1, 1))
-            for narrow in range(1, len(kept) + 1):
+            order = generator.permutation(layers)
+            genomes = np.tile(np.concatenate([[depth], space.upper()[1:]]), (len(layers) + 1, 1))
+            for narrow in range(1, len(layers) + 1):
                 genomes[narrow:, 1 + order[narrow - 1]] = 0
             gaps = np.abs(space.sizes(genomes) / size - 1)
             nearest = int(gaps.argmin())
             if gaps[nearest] <= WITHIN:
-                name = f"{len(kept)} layers, {nearest} narrow" + (f" #{number + 1}" if count > 1 else "")
-                found[name] = space.decode(genomes[nearest])
-    return found
+                name = f"{len(layers)} layers, {nearest} narrow" + (f" #{number + 1}" if count > 1 else "")
+                members[name] = space.decode(genomes[nearest])
+    return members

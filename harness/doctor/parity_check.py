@@ -97,5 +97,5 @@ def _gap(values: np.ndarray) -> float:
 
 
 def _metrics(rows: Sequence[dict[str, Any]], headline: Quantity) -> dict[str, float]:
-    found = scores(list(rows), headline)
-    return {name: value for name, value in found.items() if name in (headline.key, *ACCURACIES)}
+    values = scores(list(rows), headline)
+    return {name: value for name, value in values.items() if name in (headline.key, *ACCURACIES)}

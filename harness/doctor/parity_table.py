@@ -64,16 +64,16 @@ def _task(subject: Subject, spec: Any) -> dict[str, Any]:
 
 
 def _line(result: dict[str, Any]) -> str:
-    found = result["parity"]
-    metrics = ", ".join(f"{name} {found.ours[name]:.4f} / {found.theirs[name]:.4f}" for name in found.ours)
+    counts = result["parity"]
+    metrics = ", ".join(f"{name} {counts.ours[name]:.4f} / {counts.theirs[name]:.4f}" for name in counts.ours)
     return (
-        f"{'same ' if found.equal else 'OTHER'} {found.task}: {found.items} items, {found.differing} predictions differ "
-        f"({found.near_ties} near ties), largest difference {found.largest:.1e} nats; ours / stock {metrics}"
+        f"{'same ' if counts.equal else 'OTHER'} {counts.task}: {counts.items} items, {counts.differing} predictions differ "
+        f"({counts.near_ties} near ties), largest difference {counts.largest:.1e} nats; ours / stock {metrics}"
     )
 
 
 def _cells(result: dict[str, Any]) -> list[str]:
-    found = result["parity"]
-    counts = (result["shots"], found.items, found.likelihoods, found.differing, found.near_ties)
-    sides = (" ".join(f"{value:.4f}" for value in side.values()) for side in (found.ours, found.theirs))
-    return [found.task, *map(str, counts), f"{found.largest:.1e}", *sides]
+    parity = result["parity"]
+    counts = (result["shots"], parity.items, parity.likelihoods, parity.differing, parity.near_ties)
+    sides = (" ".join(f"{value:.4f}" for value in side.values()) for side in (parity.ours, parity.theirs))
+    return [parity.task, *map(str, counts), f"{parity.largest:.1e}", *sides]

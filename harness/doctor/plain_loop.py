@@ -74,8 +74,8 @@ def ground(work: Work, step: Search) -> Ground:
         for parts in loaded.values()
         for part, task in parts.items()
     }
-    kept = {name: {part: task for part, task in parts.items() if samples[part]} for name, parts in loaded.items()}
-    return Ground(model, tokenizer, space, step, questions, chunks, kept, samples)
+    searched = {name: {part: task for part, task in parts.items() if samples[part]} for name, parts in loaded.items()}
+    return Ground(model, tokenizer, space, step, questions, chunks, searched, samples)
 
 
 def population(space: Space, count: int, seed: int) -> np.ndarray:
@@ -141,12 +141,12 @@ def by_lm_eval(subject: Ground, candidates: Sequence[Architecture]) -> Scores:
 
     A copy of its own, a new HFLM, lm-eval's requests built, batches of 16.
     """
-    found, headline = [], []
+    totals, headline = [], []
     for one in candidates:
         likelihoods, told = answers(extracted(subject.model, one), subject)
-        found.append(tally(subject.questions.items, likelihoods))
+        totals.append(tally(subject.questions.items, likelihoods))
         headline.append(told)
-    return _scores(found) | {"headline": np.array(headline)}
+    return _scores(totals) | {"headline": np.array(headline)}
 
 
 def answers(model: Any, subject: Ground) -> tuple[np.ndarray, float]:
@@ -156,14 +156,14 @@ def answers(model: Any, subject: Ground) -> tuple[np.ndarray, float]:
 
     scorer = HFLM(pretrained=model, tokenizer=subject.tokenizer, batch_size=BATCH)
     parts = {part: task for each in subject.tasks.values() for part, task in each.items()}
-    found = evaluate(scorer, {"tasks": parts}, samples=subject.samples, bootstrap_iters=0, log_samples=True)
+    results = evaluate(scorer, {"tasks": parts}, samples=subject.samples, bootstrap_iters=0, log_samples=True)
     likelihoods = []
     for part in parts:
-        first = found["samples"][part][0]["filter"]
-        for sample in sorted(found["samples"][part], key=lambda each: each["doc_id"]):
+        first = results["samples"][part][0]["filter"]
+        for sample in sorted(results["samples"][part], key=lambda each: each["doc_id"]):
             if sample["filter"] == first:
                 likelihoods += [float(likelihood) for likelihood, _ in sample["filtered_resps"]]
-    told = [_headline(found["results"][part]) for part in parts]
+    told = [_headline(results["results"][part]) for part in parts]
     return np.array(likelihoods), float(np.mean(told))
 
 

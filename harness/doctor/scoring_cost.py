@@ -62,18 +62,20 @@ class Comparison:
         return self.costs["tree"].flops / self.floor_flops
 
 
-def together(found: Sequence[Comparison]) -> Comparison:
+def together(comparisons: Sequence[Comparison]) -> Comparison:
     """Return all tasks as one: sums, round by round; of peaks the largest."""
     costs = {
         kind: Cost(
-            sum(each.costs[kind].flops for each in found),
-            [sum(times) for times in zip(*(each.costs[kind].cpu for each in found), strict=True)],
-            [sum(times) for times in zip(*(each.costs[kind].wall for each in found), strict=True)],
-            [max(peaks) for peaks in zip(*(each.costs[kind].peak for each in found), strict=True)],
+            sum(each.costs[kind].flops for each in comparisons),
+            [sum(times) for times in zip(*(each.costs[kind].cpu for each in comparisons), strict=True)],
+            [sum(times) for times in zip(*(each.costs[kind].wall for each in comparisons), strict=True)],
+            [max(peaks) for peaks in zip(*(each.costs[kind].peak for each in comparisons), strict=True)],
         )
         for kind in SCORERS
     }
-    return Comparison("all", sum(each.requests for each in found), sum(each.floor_flops for each in found), costs)
+    return Comparison(
+        "all", sum(each.requests for each in comparisons), sum(each.floor_flops for each in comparisons), costs
+    )
 
 
 def measure(name: str, model: Any, tokenizer: Any, instances: Sequence[Any], *, rounds: int) -> Comparison:

@@ -144,36 +144,36 @@ def _work(made: Searches, store: Store) -> Work:
     return Work(folder, folder, store, node.key, tuple(each.key for each in node.ancestors()), (), device)
 
 
-def _show(found: dict[str, Any], form: str, subject: str) -> None:
+def _show(costs: dict[str, Any], form: str, subject: str) -> None:
     if form == "json":
-        print(json.dumps(found, indent=1))
+        print(json.dumps(costs, indent=1))
         return
-    headers, rows = ("", "search", "lm-eval on copies", "ratio"), _rows(found)
-    title = f"{found['candidates']} candidates on {found['items']} items ({found['requests']} requests) of {subject}"
+    headers, rows = ("", "search", "lm-eval on copies", "ratio"), _rows(costs)
+    title = f"{costs['candidates']} candidates on {costs['items']} items ({costs['requests']} requests) of {subject}"
     show_table(headers, rows, title=title, form=form)
-    print("\n".join(_sentences(found)))
+    print("\n".join(_sentences(costs)))
 
 
-def _rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+def _rows(costs: dict[str, Any]) -> list[tuple[str, ...]]:
 
-    rows = [("candidates a minute", *(f"{found['a_minute'][name]:.1f}" for name in ("search", "lm-eval")), "")]
+    rows = [("candidates a minute", *(f"{costs['a_minute'][name]:.1f}" for name in ("search", "lm-eval")), "")]
     for kind, label in (("cpu", "CPU seconds a candidate"), ("wall", "wall seconds a candidate")):
-        each = (median(found["seconds"][name][kind]) / found["candidates"] for name in ("search", "lm-eval"))
-        rows.append((label, *(f"{value:.2f}" for value in each), f"{found[f'{kind}_ratio']:.2f}"))
+        each = (median(costs["seconds"][name][kind]) / costs["candidates"] for name in ("search", "lm-eval"))
+        rows.append((label, *(f"{value:.2f}" for value in each), f"{costs[f'{kind}_ratio']:.2f}"))
     return rows
 
 
-def _sentences(found: dict[str, Any]) -> list[str]:
-    accuracy, tau, peaks, runs, loop = (found[name] for name in ("accuracy", "tau", "peak_bytes", "layer_runs", "loop"))
+def _sentences(costs: dict[str, Any]) -> list[str]:
+    accuracy, tau, peaks, runs, loop = (costs[name] for name in ("accuracy", "tau", "peak_bytes", "layer_runs", "loop"))
     share = {kind: peaks["search"] / peaks[kind] for kind in ("ours", "lm-eval")}
     verdict = (
         "accuracy per candidate: equal"
         if accuracy["equal"]
-        else f"accuracy per candidate: {accuracy['differing']} of {found['candidates']} differ, by {accuracy['largest']:.4f} at most"
+        else f"accuracy per candidate: {accuracy['differing']} of {costs['candidates']} differ, by {accuracy['largest']:.4f} at most"
     )
     ranks = ", ".join(f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in tau.items())
     return [
-        f"{verdict}; choice error differs by {found['choice_error_gap']:.1e} at most",
+        f"{verdict}; choice error differs by {costs['choice_error_gap']:.1e} at most",
         f"Kendall's tau of both rankings: {ranks} (headline: our accuracy against the acc_norm or acc that lm-eval prints)",
         f"layers run: {runs['shared']} of {runs['alone']}, since candidates that begin alike share their first layers",
         f"a search by {loop['searcher']}, stages and all: {loop['candidates']} candidates in {loop['wall']:.0f} s for "

@@ -48,7 +48,7 @@ def time_shapes(geometry: str, *, numbers: dict[str, int], dtype: str, device: s
         with Elastic(model) as elastic:
             settings = {name: _switch(elastic, one) for name, one in members.items()}
             try:
-                for found in alternating(
+                for timed in alternating(
                     model,
                     settings,
                     dense=_switch(elastic, space.full()),
@@ -57,7 +57,7 @@ def time_shapes(geometry: str, *, numbers: dict[str, int], dtype: str, device: s
                     rounds=numbers["rounds"],
                     told=lambda text: status.update(f"{geometry}: {text}"),
                 ):
-                    done.append(found)
+                    done.append(timed)
             except KeyboardInterrupt:
                 if not done:
                     raise
@@ -95,7 +95,7 @@ def _row(
         "flops_ratio": body.flops(body.full, context) / body.flops(one, context),
     }
     for column, (kind, tokens) in enumerate((("prefill", numbers["prompt"]), ("decode", numbers["generate"]))):
-        dense, own = (np.array([found[name][side][column] for found in rounds]) for side in (0, 1))
+        dense, own = (np.array([sample[name][side][column] for sample in rounds]) for side in (0, 1))
         ratio, low, high = ratio_interval(dense, own)
         row[kind] = {
             "tokens_per_second": tokens / float(np.median(own)),
@@ -118,13 +118,13 @@ def _show(rows: list[dict[str, Any]], views: Views, form: str, title: str) -> No
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    found = [row["member"], f"{row['parameters'] / 1e6:,.1f} M", f"{row['bytes'] / 1e9:.2f}", f"{row['smaller']:.2f}"]
-    found.append(f"{row['flops_ratio']:.2f}")
+    cells = [row["member"], f"{row['parameters'] / 1e6:,.1f} M", f"{row['bytes'] / 1e9:.2f}", f"{row['smaller']:.2f}"]
+    cells.append(f"{row['flops_ratio']:.2f}")
     for kind in ("prefill", "decode"):
         one = row[kind]
         interval = f"{one['ratio']:.2f} [{one['low']:.2f}, {one['high']:.2f}]"
-        found += [f"{one['tokens_per_second']:.1f}", interval]
-    return found
+        cells += [f"{one['tokens_per_second']:.1f}", interval]
+    return cells
 
 
 def _sentences(rows: list[dict[str, Any]], views: Views) -> list[str]:

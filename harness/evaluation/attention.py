@@ -51,7 +51,7 @@ def packed_attention(
     for group in batch.groups:
         asked = queries[group.queries.to(device)].transpose(1, 2)  # (rows, heads, queries, head_dim)
         seen = group.keys.to(device)
-        found = scaled_dot_product_attention(
+        output = scaled_dot_product_attention(
             asked,
             keys[seen].transpose(1, 2),
             values[seen].transpose(1, 2),
@@ -59,7 +59,7 @@ def packed_attention(
             scale=scaling,
             enable_gqa=keys.shape[1] != heads,
         )
-        results.append(found.transpose(1, 2).reshape(-1, heads, width))
+        results.append(output.transpose(1, 2).reshape(-1, heads, width))
     return torch.cat(results)[batch.places.to(device)][None], None
 
 

@@ -98,8 +98,8 @@ def lm_eval_rows(
 
     from harness.evaluation.samples import rows
 
-    found = evaluate(scorer, {"tasks": parts}, limit=limit, bootstrap_iters=0, log_samples=True)
-    return rows(name, parts, found["samples"], wanted)
+    results = evaluate(scorer, {"tasks": parts}, limit=limit, bootstrap_iters=0, log_samples=True)
+    return rows(name, parts, results["samples"], wanted)
 
 
 def proven(asked: str, model: Any) -> tuple[str, dict[str, Any]]:
@@ -109,8 +109,8 @@ def proven(asked: str, model: Any) -> tuple[str, dict[str, Any]]:
 
     if asked != "tree":
         return asked, {}
-    found = prove(model)
-    return ("tree" if found.holds else "hflm"), asdict(found)
+    proof = prove(model)
+    return ("tree" if proof.holds else "hflm"), asdict(proof)
 
 
 def _windows(spec: TaskSpec, tokenizer: Any, scorer: Any, limit: int | None) -> list[dict[str, Any]]:

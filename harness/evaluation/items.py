@@ -116,8 +116,8 @@ def _one_answer(row: dict[str, Any]) -> bool:
     return len(row.get("greedy") or ()) == 1
 
 
-def _number(found: float | None) -> float:
-    return math.nan if found is None else float(found)
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _mass(likelihoods: Sequence[float], labels: Sequence[int]) -> float:
@@ -178,11 +178,11 @@ def scores(
     """
     if not (counted := having(rows, headline)):
         raise ValueError(f"{rows[0]['task']}: no item has the metric {headline.key}")
-    found: dict[str, float] = {"n": len(counted)}
+    by_name: dict[str, float] = {"n": len(counted)}
     if headline.lossy:
         losses, parts = np.array([(value(row, headline), units(row, headline)) for row in counted]).T
-        found[headline.key] = aggregate(losses, parts, headline)
-        return found | (
+        by_name[headline.key] = aggregate(losses, parts, headline)
+        return by_name | (
             {"acc": float(np.mean([value(row, METRICS["acc"]) for row in rows]))} if rows[0].get("greedy") else {}
         )
     names = dict.fromkeys([headline.key, *(name for row in rows for name in present(row))])
@@ -191,11 +191,11 @@ def scores(
         if kind.lossy or not (some := having(rows, kind)):
             continue
         values = np.array([value(row, kind) for row in some])
-        found |= {
+        by_name |= {
             name: float(values.mean()),
             f"{name}_stderr": clustered_stderr(values, [row["cluster"] for row in some]),
         }
-    return found | {"stderr": found[f"{headline.key}_stderr"]}
+    return by_name | {"stderr": by_name[f"{headline.key}_stderr"]}
 
 
 def clustered_stderr(values: np.ndarray, clusters: Sequence[str]) -> float:

@@ -146,7 +146,7 @@ def answer(model: PreTrainedModel, asked: dict[str, Request], journal: Journal, 
         for owner, one, likely in zip(batch.owners.tolist(), chosen.tolist(), best.tolist(), strict=True):
             total, greedy = totals.get(owner, (0.0, True))
             totals[owner] = total + one, greedy and likely
-        journal.add((keys[owner], found) for owner, found in totals.items())
+        journal.add((keys[owner], sums) for owner, sums in totals.items())
 
 
 def cut(context: Sequence[int], continuation: Sequence[int], longest: int) -> Request:

@@ -69,21 +69,21 @@ def compare(
     seed: int = 0,
 ) -> Paired:
     """Return `difference` with its tests, from values, units and clusters (items,) of the same items."""
-    found = difference(reference, variant, units, clusters, level=level)
+    gap = difference(reference, variant, units, clusters, level=level)
     change = variant - reference
     _, index = np.unique(clusters, return_inverse=True)
     up, down = int((change > 0).sum()), int((change < 0).sum())
     sums = np.bincount(index, weights=change)
     alone = int((np.bincount(index, weights=change != 0) > 0).sum()) == up + down
-    mcnemar = exact_mcnemar(up, down) if found.binary else None
+    mcnemar = exact_mcnemar(up, down) if gap.binary else None
     return Paired(
-        **vars(found),
-        detectable=detectable(found.stderr, found.freedom, found.clusters if found.binary else None, level=level),
+        **vars(gap),
+        detectable=detectable(gap.stderr, gap.freedom, gap.clusters if gap.binary else None, level=level),
         items=len(change),
         up=up,
         down=down,
         p=mcnemar if mcnemar is not None and alone else sign_flip(sums, seed=seed),
-        test=MCNEMAR if found.binary and alone else SIGN_FLIP,
+        test=MCNEMAR if gap.binary and alone else SIGN_FLIP,
         mcnemar=mcnemar,
         sums=sums / units.sum(),
     )
@@ -112,11 +112,13 @@ def difference(
 
 def average(tasks: Sequence[Paired], *, level: float = LEVEL, seed: int = 0) -> Paired:
     """Return `mean_difference` of the tasks with its test."""
-    found = mean_difference(tasks, level=level)
+    difference = mean_difference(tasks, level=level)
     sums = np.concatenate([task.sums for task in tasks]) / len(tasks)
     return Paired(
-        **vars(found),
-        detectable=detectable(found.stderr, found.freedom, found.clusters if found.binary else None, level=level),
+        **vars(difference),
+        detectable=detectable(
+            difference.stderr, difference.freedom, difference.clusters if difference.binary else None, level=level
+        ),
         items=sum(task.items for task in tasks),
         up=sum(task.up for task in tasks),
         down=sum(task.down for task in tasks),
@@ -139,8 +141,8 @@ def mean_difference(tasks: Sequence[Difference | Paired], *, level: float = LEVE
         return Difference(only.estimate, only.stderr, only.low, only.high, only.freedom, only.clusters, only.binary)
     count = len(tasks)
     estimate = float(np.mean([task.estimate for task in tasks]))
-    known = [task.stderr for task in tasks if task.stderr is not None]
-    stderr = float(np.sqrt(np.sum(np.square(known))) / count) if len(known) == count else None
+    errors = [task.stderr for task in tasks if task.stderr is not None]
+    stderr = float(np.sqrt(np.sum(np.square(errors))) / count) if len(errors) == count else None
     freedom = 0.0
     if stderr:
         spread = sum((task.stderr or 0.0) ** 4 / task.freedom for task in tasks)
@@ -234,9 +236,9 @@ def holm(probabilities: Sequence[float]) -> list[float]:
 
     Below alpha only with family-wise error alpha.
     """
-    found = np.array(probabilities, dtype=float)
-    order = np.argsort(found, kind="stable")
-    adjusted = np.minimum(1.0, np.maximum.accumulate(found[order] * np.arange(len(found), 0, -1)))
-    result = np.empty_like(found)
+    raw = np.array(probabilities, dtype=float)
+    order = np.argsort(raw, kind="stable")
+    adjusted = np.minimum(1.0, np.maximum.accumulate(raw[order] * np.arange(len(raw), 0, -1)))
+    result = np.empty_like(raw)
     result[order] = adjusted
     return [float(p) for p in result]

@@ -64,7 +64,7 @@ def prove(model: PreTrainedModel) -> Proof:
         asked = questions(model, width)
         expected = [each for request in asked for each in plain(model, request).tolist()]
         try:
-            found = packed_tokens(model, asked)
+            packed = packed_tokens(model, asked)
         except torch.OutOfMemoryError:
             raise
         except (
@@ -74,7 +74,7 @@ def prove(model: PreTrainedModel) -> Proof:
                 f"the model's layers do not take packed requests ({type(error).__name__}: {str(error).splitlines()[0]})"
             )
     own = torch.tensor(expected, dtype=torch.float64)
-    gaps, size = (own - torch.tensor(found, dtype=torch.float64)).abs(), own.abs().mean().item()
+    gaps, size = (own - torch.tensor(packed, dtype=torch.float64)).abs(), own.abs().mean().item()
     largest, mean = gaps.max().item(), gaps.mean().item()
     if largest <= allowed * size and mean <= usual * size:  # false for NaN too
         return Proof("", largest, mean, len(gaps))
@@ -108,11 +108,11 @@ def plain(model: PreTrainedModel, request: Request) -> Tensor:
 
 def packed_tokens(model: PreTrainedModel, asked: Sequence[Request]) -> list[float]:
     """Return the same of all requests, one after the other, as the packed scorer finds them."""
-    found: dict[int, list[float]] = {}
+    by_request: dict[int, list[float]] = {}
     for batch, chosen, _ in scored(model, pack(asked, budget=BUDGET)):
         for owner, value in zip(batch.owners.tolist(), chosen.tolist(), strict=True):  # in the order of their positions
-            found.setdefault(owner, []).append(value)
-    return [each for index in range(len(asked)) for each in found[index]]
+            by_request.setdefault(owner, []).append(value)
+    return [each for index in range(len(asked)) for each in by_request[index]]
 
 
 @contextlib.contextmanager

@@ -19,14 +19,14 @@ def rows(
 
     Of several filters `wanted` counts, without one the first, as the plan says.
     """
-    found = []
+    table = []
     for part, task in parts.items():
         chosen = wanted or (samples[part][0]["filter"] if samples[part] else None)
         for sample in samples[part]:
             if sample["filter"] == chosen:
                 row = _row(task, name, sample)
-                found.append(row | {"part": part, "cluster": digest(part) if len(parts) > 1 else row["cluster"]})
-    return found
+                table.append(row | {"part": part, "cluster": digest(part) if len(parts) > 1 else row["cluster"]})
+    return table
 
 
 def _row(task: Any, name: str, sample: dict[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def is_argmax(logits: Tensor, where: Tensor, targets: Tensor) -> Tensor:
     An argmax takes a CPU as long as the product with the head does, a maximum a fifteenth: only rows whose target reaches it,
     where the first of equals decides, are looked at again.
     """
-    found = logits[where, targets] == logits.amax(-1)[where]
-    reached = found.nonzero()[:, 0]
-    found[reached] = logits[where[reached]].argmax(-1) == targets[reached]
-    return found
+    highest = logits[where, targets] == logits.amax(-1)[where]
+    reached = highest.nonzero()[:, 0]
+    highest[reached] = logits[where[reached]].argmax(-1) == targets[reached]
+    return highest

@@ -96,8 +96,8 @@ class Row:
 
 def _joins(segment: Segment, parent: int, depth: int) -> bool:
     """Tell whether nodes below `parent` may extend the segment, at little cost in products that the mask throws away."""
-    known = segment.prefix[-1] if segment.prefix else -1
-    if parent != known and not segment.start <= parent < segment.start + segment.size:
+    last = segment.prefix[-1] if segment.prefix else -1
+    if parent != last and not segment.start <= parent < segment.start + segment.size:
         return False
     ancestors = depth - len(segment.prefix)
     strangers = segment.size - ancestors

@@ -42,8 +42,8 @@ def counters(device: str) -> list[Counter]:
 
     ValueError says why there is none, and what would make one readable.
     """
-    found = rapl()
-    return [*found, nvml(device)] if device.startswith("cuda") else found
+    meters = rapl()
+    return [*meters, nvml(device)] if device.startswith("cuda") else meters
 
 
 def rapl() -> list[Counter]:

@@ -49,10 +49,10 @@ def has_bfloat16(device: str = "auto") -> bool:
 @cache
 def torch_has_cuda() -> bool:
     """Tell whether the installed torch was built for CUDA, without importing it."""
-    found = importlib.util.find_spec("torch")
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec("torch")
+    if package is None or not package.submodule_search_locations:
         return False
-    written = Path(found.submodule_search_locations[0]) / "version.py"
+    written = Path(package.submodule_search_locations[0]) / "version.py"
     said = re.search(r"^cuda\b[^=]*=\s*(.+)$", written.read_text(), re.MULTILINE) if written.is_file() else None
     return said is not None and said[1].strip() != "None"
 

@@ -82,12 +82,12 @@ class Speed(Measure):
     @classmethod
     def row(cls, result: Mapping[str, Any]) -> dict[str, Any]:
         row = {"contended": result["contention"]["contended"], "contention": json.dumps(result["contention"])}
-        for kind, found in result["ratios"].items():
+        for kind, ratios in result["ratios"].items():
             phase, batch = kind.split("_b")
             name = f"{phase}_ratio" + (f"_b{batch}" if batch != "1" else "")
-            row |= {name: found["ratio"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
-            row[f"{kind}.tokens_per_second"] = found["tokens_per_second"]
-            row[f"{kind}.p_value"] = found["p_value"]
+            row |= {name: ratios["ratio"], f"{name}_low": ratios["low"], f"{name}_high": ratios["high"]}
+            row[f"{kind}.tokens_per_second"] = ratios["tokens_per_second"]
+            row[f"{kind}.p_value"] = ratios["p_value"]
         return row
 
     def longest(self) -> tuple[str, int]:
@@ -134,22 +134,22 @@ class Speed(Measure):
         from harness.evaluation.ranks import mann_whitney
         from harness.evaluation.statistics import ratio_interval
 
-        found: dict[str, Any] = {"samples": {}, "ratios": {}}
+        summary: dict[str, Any] = {"samples": {}, "ratios": {}}
         for name, rows in samples.items():
             times = np.array(rows)  # (rounds, models), seconds
             tokens = int(name.rsplit("b", 1)[1]) * (
                 self.prompt_tokens if name.startswith("prefill") else self.generate_tokens
             )
             ratio, low, high = ratio_interval(times[:, 0], times[:, column])
-            found["samples"][name] = {"dense_seconds": times[:, 0].tolist(), "seconds": times[:, column].tolist()}
-            found["ratios"][name] = {
+            summary["samples"][name] = {"dense_seconds": times[:, 0].tolist(), "seconds": times[:, column].tolist()}
+            summary["ratios"][name] = {
                 "ratio": ratio,
                 "low": low,
                 "high": high,
                 "tokens_per_second": tokens / float(np.median(times[:, column])),
                 "p_value": mann_whitney(times[:, 0], times[:, column]),
             }
-        return found
+        return summary
 
 
 def in_memory(model: Any) -> Any:
@@ -189,13 +189,13 @@ def generate_seconds(
     with torch.inference_mode():
         _synchronise(model)
         start = clock()
-        found = model(input_ids=ids, use_cache=True, logits_to_keep=1)
-        token = found.logits.argmax(-1)
+        output = model(input_ids=ids, use_cache=True, logits_to_keep=1)
+        token = output.logits.argmax(-1)
         _synchronise(model)
         middle = clock()
         for _ in range(count):
-            found = model(input_ids=token, past_key_values=found.past_key_values, use_cache=True)
-            token = found.logits.argmax(-1)
+            output = model(input_ids=token, past_key_values=output.past_key_values, use_cache=True)
+            token = output.logits.argmax(-1)
         _synchronise(model)
         return middle - start, clock() - middle
 

@@ -84,9 +84,9 @@ def check_config(what: str, config: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"{what}: config.json changes what a pass returns ({name}); set it to {str(usual).lower()} there"
             )
-    if found := config.get("quantization_config") or text.get("quantization_config"):
+    if quantization := config.get("quantization_config") or text.get("quantization_config"):
         raise ValueError(
-            f"{what}: it is quantized already ({found.get('quant_method', 'quantization_config')}); name the model that it was "
+            f"{what}: it is quantized already ({quantization.get('quant_method', 'quantization_config')}); name the model that it was "
             "made from, and this one's quantizer in quantizers=[...]"
         )
 
@@ -94,9 +94,9 @@ def check_config(what: str, config: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in `path`; ValueError where there is none."""
     try:
-        found = json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path}: not JSON: {error}") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise ValueError(f"{path}: not a JSON object")
-    return found
+    return content

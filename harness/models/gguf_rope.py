@@ -65,12 +65,12 @@ def yarn(file: Any, config: PreTrainedConfig, factor: float) -> dict[str, Any]:
         if value is not None and value not in ((0.0,) if name == "yarn_log_multiplier" else (1.0,)):
             raise ValueError(f"the GGUF file says rope.scaling.{name}={value}, which is not read: {WAY_OUT}")
     original = field(file, "{arch}.rope.scaling.original_context_length")
-    found: dict[str, Any] = {"rope_type": "yarn", "factor": factor}
-    found["original_max_position_embeddings"] = int(original or config.max_position_embeddings / factor)
+    scaling: dict[str, Any] = {"rope_type": "yarn", "factor": factor}
+    scaling["original_max_position_embeddings"] = int(original or config.max_position_embeddings / factor)
     for name, word in YARN.items():
         if (value := field(file, f"{{arch}}.rope.scaling.{name}")) is not None:
-            found[word] = float(value)
-    return found
+            scaling[word] = float(value)
+    return scaling
 
 
 def llama3(factors: np.ndarray, theta: float, context: int) -> dict[str, Any]:
@@ -81,9 +81,9 @@ def llama3(factors: np.ndarray, theta: float, context: int) -> dict[str, Any]:
     factor = float(factors.max())
     halves = [2**power for power in range(9, 21)]
     for original in dict.fromkeys([8192, round(context / factor), *halves]):
-        found = {"factor": round(factor, 4), "original_max_position_embeddings": int(original), **LLAMA3}
-        if np.allclose(factors, llama3_factors(len(factors), theta, **found), rtol=CLOSE):
-            return {"rope_type": "llama3", **found}
+        scaling = {"factor": round(factor, 4), "original_max_position_embeddings": int(original), **LLAMA3}
+        if np.allclose(factors, llama3_factors(len(factors), theta, **scaling), rtol=CLOSE):
+            return {"rope_type": "llama3", **scaling}
     raise ValueError(f"the GGUF file's rope_freqs.weight is no scaling of Llama 3's kind: {WAY_OUT}")
 
 

@@ -88,8 +88,8 @@ def _halves(merge: str) -> tuple[str, str, str]:
 
 def _of(tokens: list[str], kinds: Any, wanted: int) -> list[AddedToken]:
     special = wanted == CONTROL
-    found = [token for token, kind in zip(tokens, kinds, strict=False) if kind == wanted]
-    return [AddedToken(token, normalized=False, special=special) for token in found]
+    matching = [token for token, kind in zip(tokens, kinds, strict=False) if kind == wanted]
+    return [AddedToken(token, normalized=False, special=special) for token in matching]
 
 
 def check(made: PreTrainedTokenizerBase, tokens: list[str]) -> None:

@@ -92,8 +92,8 @@ def _hub(model: str) -> ModelSource:
         except httpx.HTTPError:
             pass  # broke off: the local cache may still have it
     try:
-        kept = Path(snapshot_download(model, local_files_only=True))
-        return ModelSource(kind="hub", content=kept.name, place=model, parameters=counted.in_folder(kept))
+        snapshot = Path(snapshot_download(model, local_files_only=True))
+        return ModelSource(kind="hub", content=snapshot.name, place=model, parameters=counted.in_folder(snapshot))
     except (OSError, ValueError):
         raise ValueError(
             f"model={model}: the hub is out of reach and the model is not in the local cache; {ways_out}"

@@ -229,8 +229,8 @@ class Single(Axis):
         setattr(draft, self.COUNT, chosen.sum(-1))
 
     def nearest(self, body: Body, architecture: Architecture) -> list[int]:
-        kept = [(getattr(block, self.COUNT), getattr(block, self.SET)) for block in architecture.blocks]
-        return _chosen(kept, [getattr(shape, self.COUNT) for shape in body.shapes])
+        sizes = [(getattr(block, self.COUNT), getattr(block, self.SET)) for block in architecture.blocks]
+        return _chosen(sizes, [getattr(shape, self.COUNT) for shape in body.shapes])
 
 
 @dataclass(frozen=True)
@@ -263,5 +263,5 @@ def _closest(choices: np.ndarray, wanted: int) -> int:
 
 
 def _mean(wanted: list[int], architecture: Architecture) -> list[int]:
-    kept = architecture.kept()
-    return [round(float(np.mean([wanted[layer] for layer in kept])))] if kept else [0]
+    layers = architecture.kept()
+    return [round(float(np.mean([wanted[layer] for layer in layers])))] if layers else [0]

@@ -39,7 +39,7 @@ class Divergence:
     def __call__(self, model: PreTrainedModel, batch: Batch, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Return (log-likelihood and KL (pairs, 2) float64, whether the target is the most likely token (pairs,)), on the CPU."""
         edges = torch.searchsorted(batch.which, torch.arange(0, len(batch.scored) + POSITIONS, POSITIONS)).tolist()
-        found, best = [], []
+        likelihoods, best = [], []
         parts = zip(*(each.split(POSITIONS) for each in (*self.known[id(batch)], hidden[batch.scored])), strict=True)
         for index, (rows, constants, states) in enumerate(parts):
             logits = model.get_output_embeddings()(states).float()  # (positions, vocabulary)
@@ -50,9 +50,9 @@ class Divergence:
             where = (batch.which[part] - index * POSITIONS).to(logits.device)
             targets = batch.targets[part].to(logits.device)
             likelihood = logits[where, targets] - total[where]
-            found.append(torch.stack([likelihood, divergence[where]], dim=-1).double().cpu())
+            likelihoods.append(torch.stack([likelihood, divergence[where]], dim=-1).double().cpu())
             best.append(is_argmax(logits, where, targets).cpu())
-        return torch.cat(found), torch.cat(best)
+        return torch.cat(likelihoods), torch.cat(best)
 
 
 def _kept(dense: nn.Module, head: nn.Module, states: Tensor) -> tuple[Tensor, Tensor]:

@@ -47,8 +47,8 @@ class Chunk:
         """Yield each distinct candidate with its tally as it is done."""
         from harness.nas.population import score_population
 
-        found = score_population(elastic, self.batches, self.count, architectures, judge=self.judge)
-        for architecture, totals in found:
+        sums = score_population(elastic, self.batches, self.count, architectures, judge=self.judge)
+        for architecture, totals in sums:
             yield architecture, self.total(totals.numpy())
 
 
@@ -103,9 +103,9 @@ def stages(items: Sequence[Item], ends: Sequence[float] = STAGES) -> list[list[I
     by_task: dict[str, list[Item]] = {}
     for item in items:
         by_task.setdefault(item.task, []).append(item)
-    for found in by_task.values():
-        for part, (start, stop) in zip(parts, pairwise(edges(len(found), ends)), strict=True):
-            part += found[start:stop]
+    for task_items in by_task.values():
+        for part, (start, stop) in zip(parts, pairwise(edges(len(task_items), ends)), strict=True):
+            part += task_items[start:stop]
     return [part for part in parts if part]
 
 
@@ -137,8 +137,8 @@ def load_items(
     for name, parts in data.load(usable, scratch, "search").items():
         share, spare = -(-limit // len(parts)), -(-held_out // len(parts))
         for task in parts.values():
-            found = drawn(task, reported, share + spare, seed)
-            for side, chosen in zip(sides, (found[:share], found[share:]), strict=True):
+            drawn_items = drawn(task, reported, share + spare, seed)
+            for side, chosen in zip(sides, (drawn_items[:share], drawn_items[share:]), strict=True):
                 if chosen:
                     _add(side, name, task, chosen, lm)
     return sides

@@ -21,15 +21,15 @@ PROMPT = 128  # tokens
 def ratio(elastic: Elastic, architecture: Architecture, dense: Architecture) -> float:
     """Return the median over rounds of (seconds of the sub-network) / (seconds of the whole), prefill at batch 1."""
     ids = torch.arange(PROMPT, device=elastic.model.device)[None] % elastic.model.config.vocab_size
-    found = []
+    ratios = []
     for index in range(ROUNDS + 1):
         pair = []
         for one in (architecture, dense):
             elastic.activate(one)
             pair.append(_seconds(elastic, ids))
         if index:  # the first round warms up
-            found.append(pair[0] / pair[1])
-    return float(np.median(found))
+            ratios.append(pair[0] / pair[1])
+    return float(np.median(ratios))
 
 
 def _seconds(elastic: Elastic, ids: torch.Tensor) -> float:

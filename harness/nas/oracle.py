@@ -105,9 +105,9 @@ class Oracle:
     def objectives(self, whole: bool = True) -> tuple[list[Candidate], np.ndarray]:
         """Return the candidates scored on everything, in the order in which they were asked, and theirs (n, 2)."""
         last = len(self.chunks) - 1
-        found = [one for one in self.candidates.values() if one.stage == last or not whole]
-        values = [(self.fitness(one.architecture, one.stage), one.cost) for one in found if one.stage >= 0]
-        return [one for one in found if one.stage >= 0], np.array(values).reshape(-1, 2)
+        candidates = [one for one in self.candidates.values() if one.stage == last or not whole]
+        values = [(self.fitness(one.architecture, one.stage), one.cost) for one in candidates if one.stage >= 0]
+        return [one for one in candidates if one.stage >= 0], np.array(values).reshape(-1, 2)
 
     def _enter(self, asked: Sequence[Architecture], ask: Ask, sizes: np.ndarray) -> None:
         predicted = (ask.notes or {}).get("predicted")
@@ -116,19 +116,19 @@ class Oracle:
             if one in self.candidates:
                 continue
             share = float(size) / self.space.body.dense
-            found = Candidate(one, share, self._cost(one), seed=ask.seeded, spent=self.spent)
+            candidate = Candidate(one, share, self._cost(one), seed=ask.seeded, spent=self.spent)
             if predicted is not None:
-                found.notes["predicted"] = float(predicted[good[place]])
-            self.candidates[one] = found
+                candidate.notes["predicted"] = float(predicted[good[place]])
+            self.candidates[one] = candidate
 
     def _cost(self, architecture: Architecture) -> float:
         if self.latency is None:
             return self.space.price(architecture)
-        known = self.records.get(architecture).latency
-        if known is None:
-            known = self.latency(architecture)
-            self.records.add(architecture, latency=known)
-        return known
+        latency = self.records.get(architecture).latency
+        if latency is None:
+            latency = self.latency(architecture)
+            self.records.add(architecture, latency=latency)
+        return latency
 
     def _in_stages(self, wanted: Sequence[Architecture], first: int) -> dict[Architecture, float]:
         """Score all on the chunks up to `first`, the better half on everything.
@@ -136,20 +136,20 @@ class Oracle:
         The others' fitness is estimated from it.
         """
         self._score(wanted, first)
-        known = [one for one in wanted if self._known(one, first)]
-        if not known:
+        scored = [one for one in wanted if self._known(one, first)]
+        if not scored:
             return {}
         last = len(self.chunks) - 1
-        early = np.array([[self.fitness(one, first), self.candidates[one].cost] for one in known])
-        better = [known[index] for index in order(early)[: (len(known) + 1) // 2]]
+        early = np.array([[self.fitness(one, first), self.candidates[one].cost] for one in scored])
+        better = [scored[index] for index in order(early)[: (len(scored) + 1) // 2]]
         self._score(better, last)
         shifts = [
-            self.fitness(one, last) - self.fitness(one, first) for one in known if self._known(one, last)
+            self.fitness(one, last) - self.fitness(one, first) for one in scored if self._known(one, last)
         ]  # later items are harder or easier for all alike
         shift = float(np.median(shifts)) if shifts else 0.0
         return {
             one: self.fitness(one, last) if self._known(one, last) else early[index, 0] + shift
-            for index, one in enumerate(known)
+            for index, one in enumerate(scored)
         }
 
     def _known(self, architecture: Architecture, stage: int) -> bool:

@@ -44,10 +44,10 @@ class Pick(Step):
     def run(self, work: Work) -> None:
         from harness.nas.supernet import Elastic, extracted
 
-        found = json.loads((work.parent() / "records.json").read_text())["candidates"]
+        searched = json.loads((work.parent() / "records.json").read_text())["candidates"]
         model, space, chunks, held_out = prepare(work, self.search)
         target = self.budget * space.body.dense
-        candidates = finalists(space, found, target, self.finalists)
+        candidates = finalists(space, searched, target, self.finalists)
         objective = self.search.objective
         tallies: dict[Architecture, list[Any]] = {name: [] for name in candidates}
         parts = [*chunks, *(part for part in held_out if self.search.objective in part.measures)]
@@ -84,13 +84,13 @@ class Pick(Step):
         )
 
 
-def finalists(space: Space, found: list[dict[str, Any]], target: float, count: int) -> dict[Architecture, str]:
+def finalists(space: Space, candidates: list[dict[str, Any]], target: float, count: int) -> dict[Architecture, str]:
     """Return distinct architectures of `target` parameters and where they come from.
 
     The best near it, moved onto it, and the controls. Where none meets it, the nearest one.
     """
     body = space.body
-    whole = [record for record in found if record["whole"] and np.isfinite(record["fitness"])]
+    whole = [record for record in candidates if record["whole"] and np.isfinite(record["fitness"])]
     near = [record for record in whole if abs(record["parameters"] - target) <= WINDOW * body.dense]
     falls = slope(whole)
     ranked = sorted(near, key=lambda record: record["fitness"] + falls * (record["parameters"] - target))
@@ -123,13 +123,13 @@ def onto(space: Space, architecture: Architecture, target: float) -> Architectur
     return space.decode(moved[0])
 
 
-def slope(found: list[dict[str, Any]]) -> float:
+def slope(candidates: list[dict[str, Any]]) -> float:
     """Return how much fitness falls with a parameter over all candidates.
 
     Makes different sizes comparable.
     """
-    if len(found) < 3:
+    if len(candidates) < 3:
         return 0.0
-    sizes = np.array([record["parameters"] for record in found], dtype=float)
-    losses = np.array([record["fitness"] for record in found])
+    sizes = np.array([record["parameters"] for record in candidates], dtype=float)
+    losses = np.array([record["fitness"] for record in candidates])
     return float(max(0.0, -np.polyfit(sizes, losses, 1)[0])) if sizes.std() > 0 else 0.0

@@ -39,7 +39,7 @@ def visits(architectures: Sequence[Architecture]) -> list[Visit]:
     """Return the distinct candidates in trie order; each runs its layers from `start` on."""
     order = sorted(set(architectures))
     common = [_common(one, other) for one, other in pairwise(order)]
-    found = []
+    stops = []
     for index, architecture in enumerate(order):
         start = common[index - 1] if index else -1
         keep, lowest = set(), len(architecture.blocks)
@@ -48,8 +48,8 @@ def visits(architectures: Sequence[Architecture]) -> list[Visit]:
             if lowest <= max(start, 0):
                 break
             keep.add(lowest)
-        found.append(Visit(architecture, start, tuple(sorted(keep))))
-    return found
+        stops.append(Visit(architecture, start, tuple(sorted(keep))))
+    return stops
 
 
 def _common(one: Architecture, other: Architecture) -> int:
@@ -96,13 +96,13 @@ def spans(plan: Sequence[Visit], batches: Sequence[Batch], bytes_per_token: int,
             chains[-1].append(batch)
         else:
             chains.append([batch])
-    found: list[list[Batch]] = []
+    parts: list[list[Batch]] = []
     for chain in chains:
-        if found and _tokens(found[-1]) + _tokens(chain) <= memory // (bytes_per_token * most):
-            found[-1] += chain
+        if parts and _tokens(parts[-1]) + _tokens(chain) <= memory // (bytes_per_token * most):
+            parts[-1] += chain
         else:
-            found.append(chain)
-    return found
+            parts.append(chain)
+    return parts
 
 
 def _tokens(batches: Sequence[Batch]) -> int:
@@ -131,8 +131,8 @@ def score_population(
     parts = spans(plan, batches, _bytes_per_token(model), memory)
     totals: dict[Architecture, Tensor] = {}
     for number, part in enumerate(parts):
-        for architecture, found in _walk(elastic, part, plan, judge or likelihoods):
-            for batch, chosen in found:
+        for architecture, sums_of_one in _walk(elastic, part, plan, judge or likelihoods):
+            for batch, chosen in sums_of_one:
                 sums = totals.setdefault(architecture, torch.zeros(count, *chosen.shape[1:], dtype=torch.float64))
                 sums.index_add_(0, batch.owners, chosen)
             if number == len(parts) - 1:
@@ -152,12 +152,12 @@ def _walk(
         elastic.activate(visit.architecture)
         if visit.start < 0:
             waiting = {0: [decoder.embed_tokens(batch.ids) for batch in batches]}
-        start, kept = max(visit.start, 0), set(visit.architecture.kept())
+        start, layers = max(visit.start, 0), set(visit.architecture.kept())
         hidden = waiting[start]
         waiting = {depth: states for depth, states in waiting.items() if depth <= start}
         with packed(model):
             for depth in range(start, len(visit.architecture.blocks)):
-                if depth in kept:
+                if depth in layers:
                     hidden = _layer(elastic.stack[depth], hidden, batches, rotations)
                 if depth + 1 in visit.keep:
                     waiting[depth + 1] = hidden

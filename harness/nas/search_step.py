@@ -99,19 +99,19 @@ class Search(SearchSettings, Step):
     def _check(self, oracle: Oracle, held_out: list[Chunk], records: list[dict[str, Any]]) -> None:
         """Score the front and an even sample of the others on items and text that the search did not see."""
 
-        known, values = oracle.objectives()
-        if not known:
+        candidates, values = oracle.objectives()
+        if not candidates:
             return
         best = set(np.flatnonzero(front(values)).tolist())
         others = [index for index in np.argsort(values[:, 1], kind="stable").tolist() if index not in best]
         spread = others[:: max(1, len(others) // max(1, round(CHECKED * self.evaluations)))]
-        chosen = [known[index].architecture for index in sorted(best | set(spread))]
+        chosen = [candidates[index].architecture for index in sorted(best | set(spread))]
         by_name = {json.dumps(record["architecture"]): record for record in records}
         for part in held_out:
             for index, (one, total) in enumerate(part.score(oracle.elastic, chosen)):
                 measures = next(iter(total.values())).keys() - {"n"}
-                found = by_name[json.dumps(one.plain())].setdefault("held_out", {})
-                found |= {name: mean(total, name) for name in sorted(measures)}
+                losses = by_name[json.dumps(one.plain())].setdefault("held_out", {})
+                losses |= {name: mean(total, name) for name in sorted(measures)}
                 progress.report((index + 1) / len(chosen), f"held-out items {index + 1}/{len(chosen)}")
 
 

@@ -52,10 +52,10 @@ class Space:
     def draft(self, genomes: np.ndarray) -> Draft:
         """Return the sub-networks of genomes (n, genes)."""
         genomes = np.atleast_2d(np.asarray(genomes, dtype=int))
-        found = Draft.full(self.body, len(genomes))
+        whole = Draft.full(self.body, len(genomes))
         for axis, start, stop in zip(self.axes, self._edges, self._edges[1:], strict=False):
-            axis.apply(self.body, genomes[:, start:stop], found)
-        return found
+            axis.apply(self.body, genomes[:, start:stop], whole)
+        return whole
 
     def decode(self, genome: Sequence[int] | np.ndarray) -> Architecture:
         """Return the canonical architecture of a genome (genes,)."""
@@ -68,9 +68,9 @@ class Space:
     def canonical(self, genomes: np.ndarray) -> np.ndarray:
         """Return genomes (n, genes) with genes of dropped layers at 0: equal rows are equal sub-networks."""
         genomes = np.array(genomes, dtype=int)
-        found = self.draft(genomes)
+        draft = self.draft(genomes)
         for axis, start, stop in zip(self.axes, self._edges, self._edges[1:], strict=False):
-            idle = axis.idle(self.body, found)
+            idle = axis.idle(self.body, draft)
             if idle is not None:
                 genomes[:, start:stop][idle] = 0
         return genomes
@@ -85,8 +85,8 @@ class Space:
             return self.sizes(genomes)
         if self.cost == "latency":
             return None
-        found = self.draft(genomes)
-        return np.array([self.price(found.architecture(index)) for index in range(len(genomes))])
+        draft = self.draft(genomes)
+        return np.array([self.price(draft.architecture(index)) for index in range(len(genomes))])
 
     def price(self, architecture: Architecture) -> float:
         """Return the cost of one architecture, `latency` apart, as a share of the dense model's."""
@@ -128,8 +128,8 @@ class Space:
                 goal = (size - BELOW) * self.body.dense
                 coarse = np.array([self.encode(control(self.body, goal)) for control in (uniform, middle, shallow)])
                 rows += list(self.repair(coarse, size, np.random.default_rng(0)))  # upwards: what is whole stays whole
-        found = np.unique(self.canonical(np.array(rows)), axis=0)
-        return found[self.allowed(found)]
+        distinct = np.unique(self.canonical(np.array(rows)), axis=0)
+        return distinct[self.allowed(distinct)]
 
     def uniform(self, count: int, generator: np.random.Generator) -> np.ndarray:
         """Return genomes (count, genes) with every gene drawn uniformly; sizes cluster in the middle."""

@@ -73,15 +73,15 @@ class Elastic:
                 part.hidden = architecture.hidden
         for part, shape, block in zip(self._parts, self.shapes, architecture.blocks, strict=True):
             part.use(block, shape, architecture.hidden)
-        kept = architecture.kept()
-        attends = [bool(architecture.blocks[index].groups) for index in kept]
-        kinds, slots = cache_slots(self._kinds and [self._kinds[index] for index in kept], attends)
-        for index, slot in zip(kept, slots, strict=True):
+        layers = architecture.kept()
+        attends = [bool(architecture.blocks[index].groups) for index in layers]
+        kinds, slots = cache_slots(self._kinds and [self._kinds[index] for index in layers], attends)
+        for index, slot in zip(layers, slots, strict=True):
             if slot is not None:
                 self.stack[index].self_attn.layer_idx = slot
-        whole = len(kept) == len(self.stack)
-        self._decoder.layers = self.stack if whole else nn.ModuleList([self.stack[index] for index in kept])
-        self._count(len(kept), self._kinds and kinds)
+        whole = len(layers) == len(self.stack)
+        self._decoder.layers = self.stack if whole else nn.ModuleList([self.stack[index] for index in layers])
+        self._count(len(layers), self._kinds and kinds)
 
     def _count(self, depth: int, kinds: list[str] | None) -> None:
         """Tell the configuration, which masks and caches are made by, how many layers run and of which kinds."""
@@ -137,9 +137,9 @@ class Chosen:
 
 
 def _factor(text: str, count: int) -> Tensor:
-    found = torch.zeros(count)
-    found[bits(text)] = 1
-    return found
+    factor = torch.zeros(count)
+    factor[bits(text)] = 1
+    return factor
 
 
 def _silence(module: nn.Module, silent: bool, forward: Any) -> None:

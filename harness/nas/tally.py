@@ -33,7 +33,7 @@ def tally(items: Iterable[Item], likelihoods: np.ndarray, divergences: np.ndarra
     answer_loss: -log-likelihood per character of the right answer; accuracy: 1 where it is the most likely per character;
     answer_kl: divergence from the dense model's predictions, a mean over the tokens of all choices.
     """
-    found: Tally = {}
+    sums: Tally = {}
     for item in items:
         each = likelihoods[list(item.requests)] / item.lengths
         scaled = each * item.lengths.mean()
@@ -45,8 +45,8 @@ def tally(items: Iterable[Item], likelihoods: np.ndarray, divergences: np.ndarra
         }
         if divergences is not None:
             measures["answer_kl"] = float(divergences[list(item.requests)].sum()) / item.tokens
-        found[item.task] = added(found.get(item.task, {}), measures)
-    return found
+        sums[item.task] = added(sums.get(item.task, {}), measures)
+    return sums
 
 
 def added(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
@@ -70,5 +70,5 @@ def mean(total: Tally, measure: str) -> float:
 
 def fitness(total: Tally, objective: Objective) -> float:
     """Return what a search minimises: the mean of `objective`, for accuracy 1 minus it."""
-    found = mean(total, objective)
-    return 1 - found if objective == "accuracy" else found
+    value = mean(total, objective)
+    return 1 - value if objective == "accuracy" else value

@@ -69,14 +69,14 @@ class Command(Spec):
     def _contents_of_files(cls, fields: Any) -> Any:
         if not isinstance(fields, dict) or "contents" in fields:
             return fields
-        place, found = Path(fields.get("folder", ".")), {}
+        place, digests = Path(fields.get("folder", ".")), {}
         for name in fields.get("files") or ():
             if not (place / str(name)).is_file():
                 raise ValueError(f"files: {name} is not beside the YAML file")
-            found[str(name)] = sha256_file(place / str(name))
+            digests[str(name)] = sha256_file(place / str(name))
         if fields.get("environment"):
-            found["environment"] = environments.digest(str(fields["environment"]))
-        return {**fields, "contents": found}
+            digests["environment"] = environments.digest(str(fields["environment"]))
+        return {**fields, "contents": digests}
 
     @model_validator(mode="after")
     def _program_exists(self) -> Command:
@@ -96,7 +96,7 @@ class Command(Spec):
 
     def filled(self, values: dict[str, str]) -> list[str]:
         """Return the command with its words replaced."""
-        return [WORD.sub(lambda found: values[found[1]], part) for part in self.command]
+        return [WORD.sub(lambda match: values[match[1]], part) for part in self.command]
 
 
 def read(path: str) -> Command:

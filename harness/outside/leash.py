@@ -81,13 +81,13 @@ def _children(group: int) -> list[int]:
 
     None where the system does not tell.
     """
-    me, found = os.getpid(), []
+    me, children = os.getpid(), []
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, IndexError, ValueError):
             fields = status.read_text(errors="replace").rpartition(")")[2].split()
             if int(fields[1]) == me and fields[0] != "Z" and int(status.parent.name) != group:
-                found.append(int(status.parent.name))
-    return found
+                children.append(int(status.parent.name))
+    return children
 
 
 def _collect(group: int) -> None:

@@ -153,7 +153,7 @@ def facts_of(output: Path) -> dict[str, Any]:
     if not (output / FACTS).is_file():
         return {}
     try:
-        found = json.loads((output / FACTS).read_text())
-        return {name: int(count) for name, count in found.items() if name in COUNTED}
+        facts = json.loads((output / FACTS).read_text())
+        return {name: int(count) for name, count in facts.items() if name in COUNTED}
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{FACTS} must be a mapping of {', '.join(COUNTED)} to numbers: {error}") from None

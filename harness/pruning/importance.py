@@ -95,8 +95,8 @@ class _Seen:
                 yield linear.register_forward_pre_hook(self._flow)
 
     def _square(self, index: int, name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        found = inputs[0].float().flatten(0, -2).square().sum(0)  # (in,)
-        self.squares[index][name] = self.squares[index].get(name, torch.zeros_like(found)) + found
+        squares = inputs[0].float().flatten(0, -2).square().sum(0)  # (in,)
+        self.squares[index][name] = self.squares[index].get(name, torch.zeros_like(squares)) + squares
 
     def _flow(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self.stream += inputs[0].float().flatten(0, -2).abs().sum(0).cpu()

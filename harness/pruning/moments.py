@@ -48,7 +48,7 @@ class Moments:
 @torch.no_grad()
 def input_moments(model: PreTrainedModel, tokens: Tensor, batch: int = 8) -> list[dict[str, Moments]]:
     """Return, per layer and writer's name, the moments of its inputs in one pass of `model` over `tokens` (samples, length)."""
-    found: list[dict[str, Moments]] = []
+    by_layer: list[dict[str, Moments]] = []
     hooks = []
 
     def add(moments: Moments, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -56,13 +56,13 @@ def input_moments(model: PreTrainedModel, tokens: Tensor, batch: int = 8) -> lis
 
     try:
         for layer in layers(model):
-            found.append({name: Moments.zeros(linear) for name, linear in writers(layer)})
+            by_layer.append({name: Moments.zeros(linear) for name, linear in writers(layer)})
             hooks += [
-                linear.register_forward_pre_hook(partial(add, found[-1][name])) for name, linear in writers(layer)
+                linear.register_forward_pre_hook(partial(add, by_layer[-1][name])) for name, linear in writers(layer)
             ]
         for chunk in progress.track(tokens.split(batch), "input moments"):
             model.get_decoder()(input_ids=chunk.to(model.device), use_cache=False)
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return by_layer

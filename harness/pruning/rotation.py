@@ -41,10 +41,10 @@ def rotated(weight: Tensor, basis: Tensor, rows: int = 4096) -> Tensor:
 
     Computed in float64, some rows at a time, in its own dtype.
     """
-    turned, found = basis.to(weight.device), weight.new_empty(len(weight), basis.shape[1])
-    for part, place in zip(weight.split(rows), found.split(rows), strict=True):
+    turned, product = basis.to(weight.device), weight.new_empty(len(weight), basis.shape[1])
+    for part, place in zip(weight.split(rows), product.split(rows), strict=True):
         place.copy_(part.double() @ turned)
-    return found
+    return product
 
 
 def project(states: Tensor, basis: Tensor) -> Tensor:

@@ -104,14 +104,14 @@ class Scored(Method):
         shapes = layer_shapes(model)
         closed = sum(shape.parameters for index, shape in enumerate(shapes) if index not in allowed)
         target = self.budget * dense - outside_parameters(model) - closed
-        kept = best_parts(
+        parts = best_parts(
             [scores[index].groups for index in allowed],
             [scores[index].channels for index in allowed],
             shapes=[shapes[index] for index in allowed],
             target=target,
         )
         keeps = [Keep(index) for index in range(len(shapes))]
-        for index, keep in zip(allowed, kept, strict=True):
+        for index, keep in zip(allowed, parts, strict=True):
             keeps[index] = replace(keep, layer=index)
         return keeps
 

@@ -49,16 +49,16 @@ class Half:
         wanted = (before.shape[0] / before.shape[1]) ** 0.5
         weight = gain.new_full(before.shape[1:], wanted)  # (size,)
         folded = gain.double() * (wanted / weight[0].double())
-        found = {f"{self.norm}.weight": weight, f"{self.shortcut}.weight": after.T @ before}
+        tensors = {f"{self.norm}.weight": weight, f"{self.shortcut}.weight": after.T @ before}
         for name, value in getattr(layer, self.block).state_dict(prefix=f"{self.block}.").items():
             module, kind = name.split(".")[1:]
             if module in self.readers and kind == "weight":
-                found[name] = (value.double() * folded) @ before  # (out, size)
+                tensors[name] = (value.double() * folded) @ before  # (out, size)
             elif module == self.writer:
-                found[name] = after.T @ value.double()  # (next size, in), or of a bias (next size,)
+                tensors[name] = after.T @ value.double()  # (next size, in), or of a bias (next size,)
             else:
-                found[name] = value.clone()
-        return {name: value.to(gain.dtype) for name, value in found.items()}
+                tensors[name] = value.clone()
+        return {name: value.to(gain.dtype) for name, value in tensors.items()}
 
 
 HALVES = (

@@ -44,9 +44,9 @@ def highest(scores: Tensor, costs: Tensor, allowance: float) -> Tensor:
     """
     order = scores.argsort(descending=True, stable=True)
     spent = torch.cat([costs.new_zeros(1), costs[order].cumsum(0)])  # (n + 1,)
-    kept = scores.isinf()
-    kept[order[: int((spent - allowance).abs().argmin())]] = True
-    return kept
+    spared = scores.isinf()
+    spared[order[: int((spent - allowance).abs().argmin())]] = True
+    return spared
 
 
 def _raised(scores: Tensor, count: int) -> Tensor:

@@ -32,10 +32,10 @@ def pruned_columns(layer: nn.Module, keep: Keep) -> dict[str, Tensor]:
     Under grouped queries a group's columns are those of all its query heads, which lie side by side.
     """
     shape = layer_shape(layer)
-    found = {}
+    columns = {}
     for name, linear in writers(layer):
         kept, count = (keep.groups, shape.groups) if name == ATTENTION_WRITER else (keep.channels, shape.width)
         gone = torch.ones(count, dtype=torch.bool)
         gone[slice(None) if kept is None else kept.cpu()] = False
-        found[name] = gone.repeat_interleave(linear.in_features // count).to(linear.weight.device)
-    return found
+        columns[name] = gone.repeat_interleave(linear.in_features // count).to(linear.weight.device)
+    return columns

@@ -49,15 +49,15 @@ def add_masked_lora(
     """
     generator = torch.Generator().manual_seed(seed)
     decoder_layers.requires_grad_(False)
-    found: dict[str, Tensor] = {}
+    by_name: dict[str, Tensor] = {}
     for name, linear in list(decoder_layers.named_modules()):
         if isinstance(linear, nn.Linear) and name.rpartition(".")[2] in targets:
             mask = masks.get(f"{name}.weight")
             mask = torch.ones_like(linear.weight, dtype=torch.bool) if mask is None else mask
             wrapped = MaskedLoRA(linear, mask, rank=rank, alpha=alpha, generator=generator)
             _put(decoder_layers, name, wrapped)
-            found |= {f"{name}.lora_A": wrapped.lora_A, f"{name}.lora_B": wrapped.lora_B}
-    return found
+            by_name |= {f"{name}.lora_A": wrapped.lora_A, f"{name}.lora_B": wrapped.lora_B}
+    return by_name
 
 
 @torch.no_grad()

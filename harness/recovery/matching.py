@@ -24,10 +24,10 @@ def match_layers(pruned: PreTrainedModel, dense: PreTrainedModel) -> list[int]:
     ours, theirs = layers(pruned), layers(dense)
     kept = getattr(pruned.config, "kept_layers", None)  # counted in the model that all began with
     if kept is not None:
-        known = list(getattr(dense.config, "kept_layers", None) or range(len(theirs)))
-        if len(kept) != len(ours) or list(kept) != sorted(set(kept)) or not set(kept) <= set(known):
+        origins = list(getattr(dense.config, "kept_layers", None) or range(len(theirs)))
+        if len(kept) != len(ours) or list(kept) != sorted(set(kept)) or not set(kept) <= set(origins):
             raise ValueError(f"kept_layers {list(kept)} does not name {len(ours)} of the {len(theirs)} layers in order")
-        return [known.index(layer) for layer in kept]
+        return [origins.index(layer) for layer in kept]
     if len(ours) > len(theirs):
         raise ValueError(f"refit needs a model of at most {len(theirs)} layers, not {len(ours)}")
     if len(ours) == len(theirs):
@@ -67,9 +67,9 @@ def _signature(layer: nn.Module) -> dict[str, Tensor]:
 
     Norm gains, and row norms of what writes to the stream.
     """
-    found = {}
+    signature = {}
     for name, weight in layer.named_parameters():
         if name.endswith(("layernorm.weight", "o_proj.weight", "down_proj.weight")):
             weight = weight.detach().double().cpu()
-            found[name] = weight if weight.dim() == 1 else weight.norm(dim=1)
-    return found
+            signature[name] = weight if weight.dim() == 1 else weight.norm(dim=1)
+    return signature

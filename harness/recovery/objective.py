@@ -42,8 +42,8 @@ def response_logits(model: PreTrainedModel, ids: Tensor, labels: Tensor) -> tupl
     with precision(model):
         hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
         wanted = labels[:, 1:]
-        kept = wanted != IGNORED
-        return model.get_output_embeddings()(hidden[kept]).float(), wanted[kept]
+        answered = wanted != IGNORED
+        return model.get_output_embeddings()(hidden[answered]).float(), wanted[answered]
 
 
 @torch.no_grad()

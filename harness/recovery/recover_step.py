@@ -128,12 +128,12 @@ class Recover(TuningSettings, Step):
         from harness.recovery.objective import loss, parts, response_logits
 
         with torch.no_grad():
-            found = [
+            losses = [
                 float(loss(*response_logits(model, part, wanted), None, 0.0) * scale)
                 for ids, labels in probes
                 for part, wanted, scale in parts(ids, labels)
             ]
-        return sum(found) / len(probes) if probes else None
+        return sum(losses) / len(probes) if probes else None
 
     def _update(self, model: Any, teacher: Any, adapted: Adapted, step: int, ids: Tensor, labels: Tensor) -> Update:
         import torch

@@ -147,15 +147,15 @@ def _seen(
     layer: Any, names: list[str], state: Tensor, extra: dict[str, Any]
 ) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor, Tensor]]]:
     """Return the layer's result and, per projection, its inputs (tokens, in), outputs and the stream before it (tokens, hidden)."""
-    found: dict[str, Tensor] = {}
+    by_name: dict[str, Tensor] = {}
     hooks = []
     for name in names:
         hooks += [
             layer.get_submodule(name).register_forward_hook(
-                lambda _, inputs, output, name=name: found.update({f"{name}.in": inputs[0], f"{name}.out": output})
+                lambda _, inputs, output, name=name: by_name.update({f"{name}.in": inputs[0], f"{name}.out": output})
             ),
             layer.get_submodule(BEFORE[name]).register_forward_pre_hook(
-                lambda _, inputs, name=name: found.update({f"{name}.before": inputs[0]})
+                lambda _, inputs, name=name: by_name.update({f"{name}.before": inputs[0]})
             ),
         ]
     try:
@@ -164,4 +164,4 @@ def _seen(
         for hook in hooks:
             hook.remove()
     parts = ("in", "out", "before")
-    return result, {name: tuple(found[f"{name}.{part}"].flatten(0, -2) for part in parts) for name in names}
+    return result, {name: tuple(by_name[f"{name}.{part}"].flatten(0, -2) for part in parts) for name in names}

@@ -50,14 +50,14 @@ def resume(scratch: Path, optimizer: AdamW) -> list[Row]:
     if not path.is_file():
         return []
     try:
-        with safe_open(path, "pt") as kept, torch.no_grad():
-            told = _checked(kept, optimizer)
+        with safe_open(path, "pt") as tensors, torch.no_grad():
+            told = _checked(tensors, optimizer)
             optimizer.counts = told["counts"]
             for name, weight in optimizer.weights.items():
-                weight.copy_(kept.get_tensor(f"weight:{name}"))
+                weight.copy_(tensors.get_tensor(f"weight:{name}"))
                 if name in optimizer.counts:
-                    optimizer.means[name] = kept.get_tensor(f"mean:{name}").to(weight.device)
-                    optimizer.squares[name] = kept.get_tensor(f"square:{name}").to(weight.device)
+                    optimizer.means[name] = tensors.get_tensor(f"mean:{name}").to(weight.device)
+                    optimizer.squares[name] = tensors.get_tensor(f"square:{name}").to(weight.device)
             return [tuple(row) for row in told["curve"]]
     except (_Unsound, SafetensorError) as error:
         aside = lines.set_aside(path)
@@ -69,28 +69,28 @@ class _Unsound(Exception):
     """The state is not what was written, or not of this training."""
 
 
-def _checked(kept: safe_open, optimizer: AdamW) -> dict:
+def _checked(tensors: safe_open, optimizer: AdamW) -> dict:
     """Return what stands beside the tensors.
 
     Nothing is loaded before every tensor is known to be as it was written.
     """
-    metadata = kept.metadata() or {}
+    metadata = tensors.metadata() or {}
     told = metadata.get("told", "")
     if metadata.get("told_sum") != _text_sum(told):
         raise _Unsound("its curve is not what was written")
-    sums, found = json.loads(metadata["sums"]), json.loads(told)
-    names = set(kept.keys())
+    sums, stated = json.loads(metadata["sums"]), json.loads(told)
+    names = set(tensors.keys())
     wanted = {f"weight:{name}" for name in optimizer.weights}
-    wanted |= {f"{part}:{name}" for name in found["counts"] for part in ("mean", "square")}
+    wanted |= {f"{part}:{name}" for name in stated["counts"] for part in ("mean", "square")}
     if not wanted <= names & sums.keys():
         raise _Unsound("it is of another training")
     for name in wanted:
-        tensor = kept.get_tensor(name)
+        tensor = tensors.get_tensor(name)
         if tensor.shape != optimizer.weights[name.partition(":")[2]].shape:
             raise _Unsound("it is of another training")
         if _sum(tensor) != sums[name]:
             raise _Unsound(f"{name} is not what was written")
-    return found
+    return stated
 
 
 def _sum(tensor: Tensor) -> str:

@@ -20,8 +20,8 @@ def differences(record: dict[str, Any]) -> list[str]:
     Our modules by name, libraries with both versions.
     """
     made = record.get("environment") or {}
-    found = [f"{module} was edited" for module in sources.changed(record.get("code") or {})]
-    return found + [
+    sentences = [f"{module} was edited" for module in sources.changed(record.get("code") or {})]
+    return sentences + [
         f"{name} {made[name]} then, {now} now"
         for name in LIBRARIES
         if name in made and made[name] != (now := _now(name))

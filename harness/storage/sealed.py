@@ -53,8 +53,8 @@ def read_sealed(path: Path) -> dict[str, Any]:
         raise Damaged(path, "is no whole JSON file: cut short, empty or overwritten") from None
     if not isinstance(content, dict) or SEAL not in content:
         raise Damaged(path, "carries no checksum: it was edited, or written by a version that gave none")
-    found = content.pop(SEAL)
-    if found != seal(content):
+    digest = content.pop(SEAL)
+    if digest != seal(content):
         raise Damaged(path, "does not match its own checksum: it was changed after it was written")
     return content
 

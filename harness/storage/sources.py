@@ -55,31 +55,31 @@ def beside(file: Path) -> list[Path]:
 
     A method may be spread over a few.
     """
-    found: dict[Path, None] = {}
+    paths: dict[Path, None] = {}
     waiting = [file]
     while waiting:
         path = waiting.pop()
-        if path in found:
+        if path in paths:
             continue
-        found[path] = None
+        paths[path] = None
         try:
             tree = ast.parse(path.read_bytes())
         except (SyntaxError, ValueError):
             continue  # whoever imports it is told
         names = {name.partition(".")[0] for name in _imported(tree)}
         waiting += [near for name in sorted(names) if (near := path.with_name(f"{name}.py")).is_file()]
-    return sorted(found)
+    return sorted(paths)
 
 
 def _file(module: str, kind: type) -> Path:
     loaded = sys.modules.get(module)
-    found = inspect.getsourcefile(loaded) if loaded is not None and getattr(loaded, "__file__", None) else None
-    if not found or not Path(found).is_file():
+    path = inspect.getsourcefile(loaded) if loaded is not None and getattr(loaded, "__file__", None) else None
+    if not path or not Path(path).is_file():
         raise ValueError(
             f"{kind.__qualname__} is defined where no source file is ({module}), so that results could not be told from "
             "those of an edited version; put it into a .py file"
         )
-    return Path(found)
+    return Path(path)
 
 
 def _meaning(path: Path) -> str:
@@ -126,7 +126,7 @@ def raw(source: bytes) -> str:
 
 def stamps(modules: Iterable[str]) -> dict[str, Stamp]:
     """Return the hashes of those of our modules that `modules` import, directly or not, themselves among them."""
-    found: dict[str, Stamp] = {}
+    by_module: dict[str, Stamp] = {}
     waiting = []
     for module in modules:
         file = getattr(sys.modules.get(module), "__file__", None)
@@ -136,11 +136,11 @@ def stamps(modules: Iterable[str]) -> dict[str, Stamp]:
             waiting += _imports(Path(file), Path(file).stat().st_mtime_ns, module)
     while waiting:
         module = waiting.pop()
-        if module in found or (path := _place(module)) is None:
+        if module in by_module or (path := _place(module)) is None:
             continue
-        found[module] = _stamp(path, path.stat().st_mtime_ns)
+        by_module[module] = _stamp(path, path.stat().st_mtime_ns)
         waiting += _imports(path, path.stat().st_mtime_ns, module)
-    return dict(sorted(found.items()))
+    return dict(sorted(by_module.items()))
 
 
 def changed(stored: dict[str, list[str]]) -> list[str]:
@@ -186,11 +186,11 @@ def _imports(path: Path, changed: int, module: str) -> tuple[str, ...]:
     Where it imports by name, all beside it.
     """
     tree = ast.parse(path.read_bytes())
-    found = dict.fromkeys(_imported(tree))
+    names = dict.fromkeys(_imported(tree))
     if "import_module" in {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}:
         beside = module if path.name == "__init__.py" else module.rpartition(".")[0]
-        found |= dict.fromkeys(f"{beside}.{each.stem}" for each in sorted(path.parent.glob("*.py")))
-    return tuple(name for name in found if name.partition(".")[0] in OURS)
+        names |= dict.fromkeys(f"{beside}.{each.stem}" for each in sorted(path.parent.glob("*.py")))
+    return tuple(name for name in names if name.partition(".")[0] in OURS)
 
 
 def _imported(node: ast.AST) -> Iterator[str]:

@@ -103,15 +103,15 @@ class Store:
     def record(self, key: str) -> dict[str, Any]:
         """Return what is recorded of the step; Corrupt where the record is not what was written."""
         try:
-            found = read_sealed(self.folder(key) / RECORD)
+            content = read_sealed(self.folder(key) / RECORD)
         except Damaged as error:
             raise Corrupt(key, f"{RECORD} {error.why}") from None
-        lacking = [name for name, kind in RECORDED.items() if not isinstance(found.get(name), kind)]
+        lacking = [name for name, kind in RECORDED.items() if not isinstance(content.get(name), kind)]
         if lacking:
             raise Corrupt(key, f"{RECORD} holds no {', '.join(lacking)}")
-        if found["key"] != key:
-            raise Corrupt(key, f"{RECORD} is the record of another step, {found['key'][:12]}")
-        return found
+        if content["key"] != key:
+            raise Corrupt(key, f"{RECORD} is the record of another step, {content['key'][:12]}")
+        return content
 
     def result(self, key: str) -> dict[str, Any]:
         """Return the facts that the step recorded."""
@@ -219,18 +219,18 @@ class Store:
         if not path.is_file():
             return None
         try:
-            found = read_sealed(path)
+            content = read_sealed(path)
         except Damaged as error:
             return {"key": key, "log": str(self.log(key)), "reason": f"failed, and {error}"}
-        return {"reason": "no reason recorded", "log": str(self.log(key)), **found, "key": key}
+        return {"reason": "no reason recorded", "log": str(self.log(key)), **content, "key": key}
 
     def forget_failure(self, key: str) -> None:
         (self.root / "failures" / f"{key}.json").unlink(missing_ok=True)
 
     def keys(self) -> list[str]:
         """Return every complete step's key, oldest first."""
-        found = [path.parent for path in (self.root / "steps").glob(f"*/{RECORD}")]
-        folders = [folder for folder in found if self.has(folder.name)]
+        places = [path.parent for path in (self.root / "steps").glob(f"*/{RECORD}")]
+        folders = [folder for folder in places if self.has(folder.name)]
         return [folder.name for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime)]
 
     def save_run(self, run: dict[str, Any]) -> Path:
@@ -241,8 +241,8 @@ class Store:
 
     def runs(self) -> list[dict[str, Any]]:
         """Return the recorded runs that can be read, oldest first; `damaged_runs` tells the others."""
-        found = [run for path in self._run_files() if not isinstance(run := _run(path), Damaged)]
-        return sorted(found, key=lambda run: run["started"])
+        sound = [run for path in self._run_files() if not isinstance(run := _run(path), Damaged)]
+        return sorted(sound, key=lambda run: run["started"])
 
     def damaged_runs(self) -> list[Damaged]:
         """Return what is wrong with the records of runs that `runs` leaves out, one each."""
@@ -265,13 +265,13 @@ class Store:
 def _run(path: Path) -> dict[str, Any] | Damaged:
     """Return the run recorded in a file, or what is wrong with it."""
     try:
-        found = read_sealed(path)
+        content = read_sealed(path)
     except Damaged as error:
         return error
-    lacking = [name for name, kind in RUN.items() if not isinstance(found.get(name), kind)]
-    if lacking or not isinstance(found.get("started"), int | float):
+    lacking = [name for name, kind in RUN.items() if not isinstance(content.get(name), kind)]
+    if lacking or not isinstance(content.get("started"), int | float):
         return Damaged(path, f"holds no {', '.join(lacking or ['start'])}")
-    return found
+    return content
 
 
 def _umask() -> int:

@@ -68,23 +68,26 @@ class Gate(Verb):
                 f"baseline: run {run['id']} with {len(run['variants'])} variants kept in {place}, {size / 1e6:.1f} MB"
             )
             return DONE
-        old, kept = keeping.opened(place, self.baseline_run)
+        old, baseline_store = keeping.opened(place, self.baseline_run)
         limits = Limits(**{name: getattr(self, name) for name in LIMITS})
-        return _judged(run, store, old, kept, limits, self.format)
+        return _judged(run, store, old, baseline_store, limits, self.format)
 
 
-def _judged(run: dict[str, Any], store: Store, old: dict[str, Any], kept: Store, limits: Limits, form: str) -> int:
+def _judged(
+    run: dict[str, Any], store: Store, old: dict[str, Any], baseline_store: Store, limits: Limits, form: str
+) -> int:
     from harness.command.terminal import console, show_table
     from harness.storage.store import Corrupt
-    from reports.gate import gate_text as gate_text
+    from reports.gate import gate_text
     from reports.gate import judge as judging
     from reports.gate.measured import measured
 
     try:
-        before = measured(old, kept)
+        before = measured(old, baseline_store)
     except Corrupt as error:
         raise ValueError(
-            f"baseline={kept.root}: {error.key[:12]}: {error.damage}; restore the folder, or keep a run there anew with update=true"
+            f"baseline={baseline_store.root}: {error.key[:12]}: {error.damage}; restore the folder, "
+            "or keep a run there anew with update=true"
         ) from None
     now = measured(run, store)
     checks = [*judging.alike(old, run), *judging.judge(before, now, limits)]

@@ -47,8 +47,8 @@ class Run(OfRun):
         terminal.print(f"{len(planned.variants)} variants, {steps} steps; store {relative(store.root)}", soft_wrap=True)
         with Live(terminal) as watch:
             summary = execute(planned, store, watch)
-        kept = record(planned, store, started, " ".join(["harness run", *self.run_words]), summary)
-        unwritten = _saved(kept, store, planned.run.report, terminal)
+        run_record = record(planned, store, started, " ".join(["harness run", *self.run_words]), summary)
+        unwritten = _saved(run_record, store, planned.run.report, terminal)
         waited = f"{summary.meanwhile} stored by another run, " if summary.meanwhile else ""
         terminal.print(
             f"{summary.stored} steps were stored, {waited}{len(summary.executed)} executed, {len(summary.failed)} failed, "

@@ -33,11 +33,11 @@ class Tidy(Verb):
 
         store = readable(self.store)
         keys = leavings.measured(store)
-        found = leavings.weights(store, keys) + leavings.aside(store)
+        bytes_ = leavings.weights(store, keys) + leavings.aside(store)
         if not self.show:
-            found = sum(map(store.release, keys)) + leavings.remove_aside(store)
+            bytes_ = sum(map(store.release, keys)) + leavings.remove_aside(store)
         did = "would go" if self.show else "went"
         console().print(
-            f"{storage(found)} {did}: weights of {len(keys)} steps, and what was set aside", highlight=False
+            f"{storage(bytes_)} {did}: weights of {len(keys)} steps, and what was set aside", highlight=False
         )
         return DONE

@@ -37,12 +37,12 @@ class Call(NamedTuple):
 
 def parts(recipe: str) -> list[str]:
     """Return the methods of a recipe in order, as they are written."""
-    found, start = [], 0
+    pieces, start = [], 0
     for plus in NEXT.finditer(recipe):
         if _closed(recipe[start : plus.start()]):
-            found.append(recipe[start : plus.start()])
+            pieces.append(recipe[start : plus.start()])
             start = plus.end()
-    return [*found, recipe[start:]]
+    return [*pieces, recipe[start:]]
 
 
 def _closed(text: str) -> bool:
@@ -59,9 +59,9 @@ def call(text: str) -> Call:
     ValueError when it is not of that form.
     """
     name, file, fields, own = text.strip(), "", "", False
-    if found := OWN.fullmatch(name) or WITH_FILE.fullmatch(name):
-        own = found.re is OWN
-        name, file, fields = found["name"], grammar.unquoted(found["file"].strip()), found["fields"] or ""
+    if match := OWN.fullmatch(name) or WITH_FILE.fullmatch(name):
+        own = match.re is OWN
+        name, file, fields = match["name"], grammar.unquoted(match["file"].strip()), match["fields"] or ""
     try:
         tree = ast.parse(RESERVED.sub(_quoted, name + fields), mode="eval").body
         if isinstance(tree, ast.Name):
@@ -78,8 +78,8 @@ def call(text: str) -> Call:
     )
 
 
-def _quoted(found: re.Match[str]) -> str:
-    return f"{found[1]}{found[2]!r}" if ":" in found[2] or keyword.iskeyword(found[2]) else found[0]
+def _quoted(match: re.Match[str]) -> str:
+    return f"{match[1]}{match[2]!r}" if ":" in match[2] or keyword.iskeyword(match[2]) else match[0]
 
 
 class WrittenTwice(ValueError):
@@ -99,10 +99,10 @@ def label(recipe: str) -> str:
 def _short(part: str) -> str:
     if own := OWN.fullmatch(part.strip()):
         return f"{own['name']}{own['fields'] or ''}"
-    found = WITH_FILE.fullmatch(part.strip())
-    if not found:
+    match = WITH_FILE.fullmatch(part.strip())
+    if not match:
         return part
-    return f"{found['name']}:{PurePath(grammar.unquoted(found['file'].strip())).stem}{found['fields'] or ''}"
+    return f"{match['name']}:{PurePath(grammar.unquoted(match['file'].strip())).stem}{match['fields'] or ''}"
 
 
 def _value(node: ast.expr) -> Any:
@@ -118,7 +118,7 @@ def _value(node: ast.expr) -> Any:
 
 
 def _key(node: ast.expr | None) -> str:
-    found = node.id if isinstance(node, ast.Name) else ast.literal_eval(node) if node else None
-    if not isinstance(found, str):
+    name = node.id if isinstance(node, ast.Name) else ast.literal_eval(node) if node else None
+    if not isinstance(name, str):
         raise ValueError("the keys of a mapping are names")
-    return found
+    return name

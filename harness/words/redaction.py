@@ -31,7 +31,7 @@ def redacted(value: Any, name: str = "") -> Any:
     return value
 
 
-def _assigned(found: re.Match[str]) -> str:
+def _assigned(match: re.Match[str]) -> str:
     """Return a setting with its value hidden; counts of tokens are no secrets."""
-    counted = found[1].lower().endswith("tokens") or found[3].replace(".", "").isdigit()
-    return found[0] if counted else f"{found[1]}{found[2]}{HIDDEN}"
+    counted = match[1].lower().endswith("tokens") or match[3].replace(".", "").isdigit()
+    return match[0] if counted else f"{match[1]}{match[2]}{HIDDEN}"

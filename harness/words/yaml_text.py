@@ -37,8 +37,10 @@ def place(name: str, shipped: Path, what: str) -> Path:
     own = name.endswith(ENDINGS)
     path = home(name) if own else shipped / f"{name}.yaml"
     if not path.is_file():
-        known = names(shipped)
-        raise ValueError(f"{what}={name}: no such file" if own else f"{what}={name} is unknown; {nearest(name, known)}")
+        available = names(shipped)
+        raise ValueError(
+            f"{what}={name}: no such file" if own else f"{what}={name} is unknown; {nearest(name, available)}"
+        )
     return path
 
 

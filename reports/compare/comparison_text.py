@@ -58,15 +58,15 @@ def lines(comparison: Comparison) -> list[Line]:
 
 
 def _cells(task: TaskComparison) -> list[Cell]:
-    found = task.difference
-    ratio = f"×{math.exp(found.estimate):.3f}" if task.quantity.kind == "perplexity" else ""
+    gap = task.difference
+    ratio = f"×{math.exp(gap.estimate):.3f}" if task.quantity.kind == "perplexity" else ""
     return [
-        *(Cell(task.metric), Cell(str(found.items))),
+        *(Cell(task.metric), Cell(str(gap.items))),
         *(Cell(score(task, task.reference)), Cell(score(task, task.variant))),
-        *(Cell(signed(task, found.estimate), ratio), Cell(bounds(task))),
+        *(Cell(signed(task, gap.estimate), ratio), Cell(bounds(task))),
         *(Cell(str(len(task.lost))), Cell(str(len(task.gained)))),
-        *(Cell(("" if found.test == MCNEMAR else "~") + p_value(found.p)), Cell(p_value(task.holm))),
-        Cell(formats.MISSING if found.detectable is None else signed(task, found.detectable).lstrip("+")),
+        *(Cell(("" if gap.test == MCNEMAR else "~") + p_value(gap.p)), Cell(p_value(task.holm))),
+        Cell(formats.MISSING if gap.detectable is None else signed(task, gap.detectable).lstrip("+")),
     ]
 
 

@@ -66,19 +66,19 @@ class Report:
     left_out: list[str]
 
 
-def compare(found: Sequence[Side], *, tasks: Sequence[str] = (), metric: str = "", level: float = LEVEL) -> Report:
+def compare(sides: Sequence[Side], *, tasks: Sequence[str] = (), metric: str = "", level: float = LEVEL) -> Report:
     """Return every side after the first against the first, on the `tasks` (all by default) that all of them have.
 
     ValueError when a task's items differ, when sides disagree about its headline metric, or for unknown names.
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie in (0, 1), not {level:g}")
-    chosen, left_out = _tasks(found, tasks)
+    chosen, left_out = _tasks(sides, tasks)
     metrics = {}
     for task in chosen:
-        name = metric or _headline(task, found)
-        kinds = [side.quantity(task, name) for side in found]
-        if not all(_holds(side.items[task], name) for side in found):
+        name = metric or _headline(task, sides)
+        kinds = [side.quantity(task, name) for side in sides]
+        if not all(_holds(side.items[task], name) for side in sides):
             left_out.append(f"{task} (has no {name})")
         elif not kinds[0].better:
             left_out.append(f"{task} (nothing says whether more {name} is better)")
@@ -87,42 +87,42 @@ def compare(found: Sequence[Side], *, tasks: Sequence[str] = (), metric: str = "
         else:
             metrics[task] = kinds[0]
     if not metrics:
-        known = sorted({name for side in found for rows in side.items.values() for name in present(rows[0])})
+        known = sorted({name for side in sides for rows in side.items.values() for name in present(rows[0])})
         raise ValueError(
             f"metric {metric} is unknown; {nearest(metric, known)}"
             if metric and metric not in known
             else f"nothing to compare: {', '.join(left_out) or 'no items'}"
         )
-    comparisons = [_compare(found[0], side, metrics, level) for side in found[1:]]
-    return _adjusted(Report(list(found), level, comparisons, 0, 0, left_out))
+    comparisons = [_compare(sides[0], side, metrics, level) for side in sides[1:]]
+    return _adjusted(Report(list(sides), level, comparisons, 0, 0, left_out))
 
 
-def _tasks(found: Sequence[Side], wanted: Sequence[str]) -> tuple[list[str], list[str]]:
+def _tasks(sides: Sequence[Side], wanted: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the tasks that all sides have, and of the others who has them."""
-    every = list(dict.fromkeys(task for side in found for task in side.items))
+    every = list(dict.fromkeys(task for side in sides for task in side.items))
     unknown = [f"task {task} is unknown; {nearest(task, every)}" for task in wanted if task not in every]
     if unknown:
         raise ValueError("\n".join(unknown))
     chosen, left_out = [], []
     for task in wanted or every:
-        having = [side.name for side in found if task in side.items]
-        if len(having) == len(found):
+        having = [side.name for side in sides if task in side.items]
+        if len(having) == len(sides):
             chosen.append(task)
         else:
             left_out.append(f"{task} (only in {', '.join(having)})")
     return chosen, left_out
 
 
-def _headline(task: str, found: Sequence[Side]) -> str:
+def _headline(task: str, sides: Sequence[Side]) -> str:
     """Return the metric that the tables show of the task.
 
     A file outside of any store shows its most basic one.
     """
-    named = {side.name: side.metrics[task] for side in found if task in side.metrics}
+    named = {side.name: side.metrics[task] for side in sides if task in side.metrics}
     if len(set(named.values())) > 1:
         told = ", ".join(f"{metric} of {name}" for name, metric in named.items())
         raise ValueError(f"{task}: the runs show different metrics ({told}); choose one with metric=")
-    return next(iter(named.values()), None) or present(found[0].items[task][0])[0]
+    return next(iter(named.values()), None) or present(sides[0].items[task][0])[0]
 
 
 def _told(quantity: Quantity) -> str:
@@ -152,10 +152,10 @@ def aligned(task: str, reference: Side, variant: Side) -> Pairs:
 
 
 def _by_item(task: str, side: Side) -> dict[tuple[str, int, str], Item]:
-    found = {(row["part"], row["doc_id"], row["item"]): row for row in side.items[task]}
-    if len(found) < len(side.items[task]):
+    by_item = {(row["part"], row["doc_id"], row["item"]): row for row in side.items[task]}
+    if len(by_item) < len(side.items[task]):
         raise ValueError(f"{task}: {side.path} holds an item twice")
-    return found
+    return by_item
 
 
 def _compare(reference: Side, variant: Side, metrics: dict[str, Quantity], level: float) -> Comparison:

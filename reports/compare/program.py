@@ -52,10 +52,10 @@ def _plain(report: Report, comparison: Comparison, examples: int) -> dict[str, A
 
 
 def _numbers(report: Report, comparison: Comparison, task: TaskComparison) -> dict[str, Any]:
-    found = task.difference
+    gap = task.difference
     names = ("estimate", "stderr", "low", "high", "freedom", "detectable", "items", "clusters", "test", "p")
-    numbers = {name: getattr(found, name) for name in names}
-    bounds = (found.estimate, found.low, found.high)
+    numbers = {name: getattr(gap, name) for name in names}
+    bounds = (gap.estimate, gap.low, gap.high)
     ratios = [None if bound is None else math.exp(bound) for bound in bounds]
     return {
         "task": task.task,
@@ -67,7 +67,7 @@ def _numbers(report: Report, comparison: Comparison, task: TaskComparison) -> di
         "variant": task.variant,
         **numbers,
         "ratio": dict(zip(RATIO, ratios, strict=True)) if task.quantity.kind == "perplexity" else None,
-        "mcnemar_p": found.mcnemar,
+        "mcnemar_p": gap.mcnemar,
         "holm_p": task.holm,
         "lost_count": len(task.lost),
         "gained_count": len(task.gained),

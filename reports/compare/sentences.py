@@ -93,11 +93,11 @@ def p_value(p: float) -> str:
 
 
 def probability(task: TaskComparison, tests: int) -> str:
-    found = task.difference
+    gap = task.difference
     adjusted = f" (Holm {p_value(task.holm)} over {counted(tests)})" if tests > 1 else ""
-    told = f"{found.test} p{equal(found.p)}{adjusted}"
-    if found.mcnemar is not None and found.test != MCNEMAR:
-        told += f" by clusters, as flips share passages or subjects (McNemar without them p{equal(found.mcnemar)})"
+    told = f"{gap.test} p{equal(gap.p)}{adjusted}"
+    if gap.mcnemar is not None and gap.test != MCNEMAR:
+        told += f" by clusters, as flips share passages or subjects (McNemar without them p{equal(gap.mcnemar)})"
     return told
 
 
@@ -106,16 +106,14 @@ def equal(p: float) -> str:
 
 
 def power(task: TaskComparison) -> str:
-    found = task.difference
-    if found.detectable is None:
-        few = found.binary or found.clusters < 2
-        return (
-            f"{found.items} items {'are too few to show any difference' if few else 'do not say what they could show'}"
-        )
-    size = f"{100 * found.detectable:.1f} points"
+    gap = task.difference
+    if gap.detectable is None:
+        few = gap.binary or gap.clusters < 2
+        return f"{gap.items} items {'are too few to show any difference' if few else 'do not say what they could show'}"
+    size = f"{100 * gap.detectable:.1f} points"
     if task.quantity.kind != "share":
-        size = f"{signed(task, found.detectable).lstrip('+')} {unit(task)}"
-    return f"{found.items} items could show {size} or more"
+        size = f"{signed(task, gap.detectable).lstrip('+')} {unit(task)}"
+    return f"{gap.items} items could show {size} or more"
 
 
 def counted(tests: int) -> str:

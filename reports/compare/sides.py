@@ -55,15 +55,15 @@ def sides(names: Sequence[str], store: Store, run: str = "") -> list[Side]:
     direct = {name: path for name in names if (path := _direct(name, store)) is not None}
     variants = [name for name in names if name not in direct]
     chosen = _run(variants, runs, store, run) if variants or run else None
-    found = []
+    result = []
     for name in names:
         if name in direct:
             path, home_run = _checked(direct[name]), _home(direct[name])
         else:
             assert chosen is not None
             path, home_run = _stored_items(scored(chosen, store)[name], store), chosen
-        found.append(_side(name, path, home_run or {}))
-    return found
+        result.append(_side(name, path, home_run or {}))
+    return result
 
 
 def stored_side(name: str, key: str, run: dict[str, Any], store: Store) -> Side:
@@ -105,10 +105,10 @@ def _direct(name: str, store: Store) -> Path | None:
         return path
     if not KEY.fullmatch(name):
         return None
-    found = sorted(store.root.glob(f"steps/{name}*/{ITEMS}"))
-    if len(found) != 1:
-        raise ValueError(f"step key {name} fits {len(found)} stored evaluations; harness ls lists the keys")
-    return found[0]
+    paths = sorted(store.root.glob(f"steps/{name}*/{ITEMS}"))
+    if len(paths) != 1:
+        raise ValueError(f"step key {name} fits {len(paths)} stored evaluations; harness ls lists the keys")
+    return paths[0]
 
 
 def _home(path: Path) -> dict[str, Any] | None:
@@ -154,7 +154,7 @@ def _items(path: Path) -> dict[str, list[Item]]:
 
     ValueError for no file of items.
     """
-    found: dict[str, list[Item]] = {}
+    by_task: dict[str, list[Item]] = {}
     try:
         rows = pq.read_table(path).to_pylist()
     except (OSError, pa.ArrowException) as error:
@@ -164,5 +164,5 @@ def _items(path: Path) -> dict[str, list[Item]]:
     for row in rows:
         item = EMPTY | row
         item["part"] = item["part"] or item["task"]
-        found.setdefault(item["task"], []).append(item)
-    return found
+        by_task.setdefault(item["task"], []).append(item)
+    return by_task

@@ -73,7 +73,7 @@ def scores(old: Measured, new: Measured, limits: Limits) -> Iterator[Check]:
         yield Check(old.name, "scores", "scores", "missing", new.missing.get("evaluate", "not measured"))
         return
     sides = [old.side, replace(new.side, name=f"{new.name} now", metrics=old.side.metrics)]
-    found: list[TaskComparison] = []
+    comparisons: list[TaskComparison] = []
     alike = []
     for task in old.side.items:
         try:
@@ -81,13 +81,13 @@ def scores(old: Measured, new: Measured, limits: Limits) -> Iterator[Check]:
         except ValueError as error:
             yield Check(old.name, "scores", task, "missing", str(error).removeprefix(f"{task}: "))
             continue
-        found.append(score)
+        comparisons.append(score)
         alike.append(_same(task, sides))
         yield _undecided(old.name, "scores", score, same=alike[-1])
-    if mean := average(found, limits.level):
+    if mean := average(comparisons, limits.level):
         yield _undecided(old.name, "average", mean, same=all(alike))
-    if found and limits.flips < math.inf:
-        flips = sum(len(score.lost) + len(score.gained) for score in found if score.quantity.kind == "share")
+    if comparisons and limits.flips < math.inf:
+        flips = sum(len(score.lost) + len(score.gained) for score in comparisons if score.quantity.kind == "share")
         verdict: Verdict = "differs" if flips > limits.flips else "ok"
         yield Check(
             old.name, "flips", "items that turned right or wrong", verdict, f"at most {limits.flips:g}", 0, flips
@@ -95,10 +95,10 @@ def scores(old: Measured, new: Measured, limits: Limits) -> Iterator[Check]:
 
 
 def _undecided(variant: str, kind: Literal["scores", "average"], score: TaskComparison, *, same: bool) -> Check:
-    found = score.difference
+    gap = score.difference
     what = f"{score.task} {score.metric}".strip()
     return Check(
-        *(variant, kind, what, "ok"), before=score.reference, now=score.variant, p=found.p, score=score, same=same
+        *(variant, kind, what, "ok"), before=score.reference, now=score.variant, p=gap.p, score=score, same=same
     )
 
 

@@ -77,9 +77,9 @@ def sentences(checks: Sequence[Check]) -> list[str]:
     for check in checks:
         if check.verdict == "not judged":
             aside.setdefault(f"{check.kind} of", []).append(check)
-    for kind, found in aside.items():
-        named = ", ".join(_names(found))
-        told.append(f"not judged: {kind} {named}: {'; '.join(dict.fromkeys(check.said for check in found))}")
+    for kind, set_aside in aside.items():
+        named = ", ".join(_names(set_aside))
+        told.append(f"not judged: {kind} {named}: {'; '.join(dict.fromkeys(check.said for check in set_aside))}")
     return told
 
 
@@ -106,9 +106,9 @@ def numbers(check: Check) -> str:
     if check.kind in ("size", "flips"):
         return f"{before:,.0f} → {now:,.0f}"
     assert check.score is not None
-    found = check.score
-    unit = " points" if found.quantity.kind == "share" else ""
-    return f"{score(found, before)} → {score(found, now)} ({signed(found, now - before)}{unit})"
+    its_score = check.score
+    unit = " points" if its_score.quantity.kind == "share" else ""
+    return f"{score(its_score, before)} → {score(its_score, now)} ({signed(its_score, now - before)}{unit})"
 
 
 def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -166,14 +166,14 @@ def json_text(checks: Sequence[Check], code: int, limits: Limits, notes: Sequenc
 
 
 def _plain(check: Check) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         name: getattr(check, name) for name in ("variant", "kind", "what", "verdict", "said", "before", "now", "p")
     }
     if check.score:
         difference = check.score.difference
-        found |= {name: getattr(difference, name) for name in ("estimate", "low", "high", "detectable", "items")}
-        found |= {"lost": len(check.score.lost), "gained": len(check.score.gained), "same_answers": check.same}
-    return found
+        fields |= {name: getattr(difference, name) for name in ("estimate", "low", "high", "detectable", "items")}
+        fields |= {"lost": len(check.score.lost), "gained": len(check.score.gained), "same_answers": check.same}
+    return fields
 
 
 def unknown(before: Mapping[str, Measured], now: Mapping[str, Measured]) -> list[str]:

@@ -22,15 +22,15 @@ def judge(before: Mapping[str, Measured], now: Mapping[str, Measured], limits: L
 
     What only the new run has is not judged.
     """
-    found: list[Check] = []
+    results: list[Check] = []
     for name, old in before.items():
         if (new := now.get(name)) is None:
-            found.append(Check(name, "scores", "variant", "missing", "the run has no such variant"))
+            results.append(Check(name, "scores", "variant", "missing", "the run has no such variant"))
         else:
-            found += checks(old, new, limits)
+            results += checks(old, new, limits)
     for kind in ("scores", "average", "speed"):  # each its own family of tests, as tables and comparisons have it
-        found = _decided(found, kind, limits)
-    return found
+        results = _decided(results, kind, limits)
+    return results
 
 
 def alike(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Check]:
@@ -38,11 +38,11 @@ def alike(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Check]:
     return [Check("every variant", "run", what, "unlike", told) for what, told in unlike(old, new).items()]
 
 
-def outcome(found: Sequence[Check], *, anew: bool) -> int:
+def outcome(checks: Sequence[Check], *, anew: bool) -> int:
     """Return the exit code; `anew` tells that something was measured after the baseline was."""
-    if any(check.verdict in FAILURES for check in found):
+    if any(check.verdict in FAILURES for check in checks):
         return REGRESSED
-    return PASSED if anew and any(check.verdict in JUDGED for check in found) else NOTHING
+    return PASSED if anew and any(check.verdict in JUDGED for check in checks) else NOTHING
 
 
 def measured_anew(before: Mapping[str, Measured], now: Mapping[str, Measured]) -> bool:
@@ -55,15 +55,15 @@ def measured_anew(before: Mapping[str, Measured], now: Mapping[str, Measured]) -
     return bool(new - old)
 
 
-def _decided(found: Sequence[Check], kind: str, limits: Limits) -> list[Check]:
+def _decided(checks: Sequence[Check], kind: str, limits: Limits) -> list[Check]:
     """Return the checks with those of the kind that were tested decided by Holm's p and the least effect."""
-    tested = [check for check in found if check.kind == kind and check.p is not None]
+    tested = [check for check in checks if check.kind == kind and check.p is not None]
     adjusted = iter(paired.holm([check.p for check in tested if check.p is not None]))
     return [
         _verdict(replace(check, p=next(adjusted)), len(tested), limits)
         if check.kind == kind and check.p is not None
         else check
-        for check in found
+        for check in checks
     ]
 
 

@@ -16,11 +16,11 @@ from reports.variants import Facts, Row, dense_row, name
 
 def pareto(rows: Sequence[Row], facts: Facts, axis: Quantity) -> Figure:
     """Average against one axis: a trace a method, then the front; hollow points are no savings."""
-    found, hue = points(rows, axis), colours(rows)
-    shown = [p.row for p in found]
-    traces = [front_line(found, axis)] if any(point.on_front for point in found) else []
+    marks, hue = points(rows, axis), colours(rows)
+    shown = [p.row for p in marks]
+    traces = [front_line(marks, axis)] if any(point.on_front for point in marks) else []
     for family in methods(shown):
-        traces.append(family_trace(family, [p for p in found if method(p.row) == family], hue[family], rows, facts))
+        traces.append(family_trace(family, [p for p in marks if method(p.row) == family], hue[family], rows, facts))
     layout = base_layout(axis.axis_title, AVERAGE.axis)
     dense = reference(rows, axis)
     if dense:
@@ -33,7 +33,7 @@ def pareto(rows: Sequence[Row], facts: Facts, axis: Quantity) -> Figure:
             {"xref": "paper", "x": far, "y": dense.y, "text": "dense", "showarrow": False, "yanchor": "bottom"}
             | {"xanchor": "right" if far else "left", "font": {"size": 11, "color": "var(--quiet)"}}
         ]
-    if not found:
+    if not marks:
         layout["annotations"] = [
             {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5, "showarrow": False}
             | {"text": "no variant has both numbers", "font": {"color": "var(--quiet)"}}
@@ -41,9 +41,9 @@ def pareto(rows: Sequence[Row], facts: Facts, axis: Quantity) -> Figure:
     return {"data": traces, "layout": layout}
 
 
-def front_line(found: Sequence[Point], axis: Quantity) -> Figure:
+def front_line(marks: Sequence[Point], axis: Quantity) -> Figure:
     """The staircase through the front: the best average still reachable at x."""
-    x, y = staircase(found)
+    x, y = staircase(marks)
     shape = "vh" if axis.better == "higher" else "hv"
     line = {"shape": shape, "color": "var(--ink)", "width": 1.5}
     return {"type": "scatter", "mode": "lines", "x": x, "y": y, "name": "Pareto front", "line": line} | {
@@ -51,19 +51,19 @@ def front_line(found: Sequence[Point], axis: Quantity) -> Figure:
     }
 
 
-def family_trace(family: str, found: Sequence[Point], colour: str, rows: Sequence[Row], facts: Facts) -> Figure:
+def family_trace(family: str, marks: Sequence[Point], colour: str, rows: Sequence[Row], facts: Facts) -> Figure:
     """One method's points with error bars and the numbers a hover shows."""
-    symbols = [("square" if square(p.row) else "circle") + ("-open" if p.hollow else "") for p in found]
+    symbols = [("square" if square(p.row) else "circle") + ("-open" if p.hollow else "") for p in marks]
     dense = dense_row(rows)
-    rings = [p.row is dense for p in found]
+    rings = [p.row is dense for p in marks]
     return {
         "type": "scatter",
         "mode": "markers",
         "name": escape(family, quote=False),
-        "x": [p.x for p in found],
-        "y": [p.y for p in found],
-        "error_x": bars([p.x_error for p in found], colour),
-        "error_y": bars([p.y_error for p in found], colour),
+        "x": [p.x for p in marks],
+        "y": [p.y for p in marks],
+        "error_x": bars([p.x_error for p in marks], colour),
+        "error_y": bars([p.y_error for p in marks], colour),
         "marker": {
             "symbol": symbols,
             "color": colour,
@@ -71,7 +71,7 @@ def family_trace(family: str, found: Sequence[Point], colour: str, rows: Sequenc
             "size": [13 if ring else 10 for ring in rings],
             "line": {"color": ["var(--ink)" if ring else colour for ring in rings], "width": 1.5},
         },
-        "text": [hover(p, rows, facts) for p in found],
+        "text": [hover(p, rows, facts) for p in marks],
         "hovertemplate": "%{text}<extra></extra>",
     }
 

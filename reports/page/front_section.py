@@ -11,12 +11,12 @@ from reports.variants import Facts, one_line
 
 def content(facts: Facts) -> str:
     """The page's table of each method's hypervolume; empty where there is nothing to compare."""
-    found = shown(facts)
-    if not found:
+    entries = shown(facts)
+    if not entries:
         return ""
     heads = "".join(head(*pair, "high" if place else "text") for place, pair in enumerate(HEADERS))
     rows = []
-    for each in found:
+    for each in entries:
         label = escape(one_line(each.recipe))
         cells = cell(Estimate(each.variants, 1), 0) + cell(each.area, 2) + cell(each.difference, 2)
         rows.append(f'<tr><th scope="row" data-value="{label}"><span>{label}</span></th>{cells}</tr>')

@@ -72,17 +72,17 @@ def draw(rows: Sequence[Row], facts: Facts) -> Figure:
 
 def panel(axes: Axes, rows: Sequence[Row], axis: Quantity) -> None:
     """Points, error bars, front and dense reference lines of one x axis."""
-    found, hue, dense = points(rows, axis), colours(rows), reference(rows, axis)
+    marks, hue, dense = points(rows, axis), colours(rows), reference(rows, axis)
     axes.set_xlabel(axis.axis_title)
     axes.margins(0.08)
-    if not found:
+    if not marks:
         axes.text(0.5, 0.5, "no variant has both numbers", ha="center", transform=axes.transAxes, color="#888888")
     if dense:
         axes.axhline(dense.y, color="#999999", linestyle=":", linewidth=1, zorder=1)
         axes.axvline(dense.x, color="#999999", linestyle=":", linewidth=1, zorder=1)
     steps = "steps-pre" if axis.better == "higher" else "steps-post"  # the best average still reachable at x
-    axes.plot(*staircase(found), drawstyle=steps, color="#333333", linewidth=1.2, zorder=2)
-    for point in found:
+    axes.plot(*staircase(marks), drawstyle=steps, color="#333333", linewidth=1.2, zorder=2)
+    for point in marks:
         colour = hue[method(point.row)]
         x_error, y_error = np.reshape(point.x_error, (2, 1)), np.reshape(point.y_error, (2, 1))
         axes.errorbar(point.x, point.y, y_error, x_error, fmt="none", ecolor=colour, elinewidth=0.7, alpha=0.45)
@@ -102,15 +102,15 @@ def marker(colour: str, is_square: bool, hollow: bool) -> dict[str, Any]:
     }
 
 
-def annotate(axes: Axes, found: Sequence[Point], hue: dict[str, str]) -> None:
+def annotate(axes: Axes, marks: Sequence[Point], hue: dict[str, str]) -> None:
     """A small label with the budget beside each point."""
-    if not found:
+    if not marks:
         return
     scale = axes.figure.dpi / 72  # dots per typographic point
-    anchors = axes.transData.transform([(point.x, point.y) for point in found])  # (n, 2) dots
-    sizes = [(0.62 * LABEL_SIZE * len(point.label) * scale, 1.1 * LABEL_SIZE * scale) for point in found]
+    anchors = axes.transData.transform([(point.x, point.y) for point in marks])  # (n, 2) dots
+    sizes = [(0.62 * LABEL_SIZE * len(point.label) * scale, 1.1 * LABEL_SIZE * scale) for point in marks]
     offsets = (place(anchors, sizes, radius=4 * scale) - anchors) / scale
-    for point, offset in zip(found, offsets, strict=True):
+    for point, offset in zip(marks, offsets, strict=True):
         axes.annotate(
             point.label,
             (point.x, point.y),

@@ -17,24 +17,24 @@ PAIR = " / "
 
 def heads(table: PaperTable) -> list[str]:
     """Return the columns: the averages and the perplexities, published and here, each with its distance to dense."""
-    found = ["recipe"]
+    names = ["recipe"]
     for measure in measures(table):
         unit = "Δ dense" if measure == "average" else "× dense"
-        found += [f"{measure}, published", unit, "here", f"{unit} [95 %]"]
-    return found
+        names += [f"{measure}, published", unit, "here", f"{unit} [95 %]"]
+    return names
 
 
 def measures(table: PaperTable) -> list[Measure]:
     """Return what the published table has of average and perplexity."""
-    known = {measure for line in table.lines for measure in line.published_distance}
+    measured = {measure for line in table.lines for measure in line.published_distance}
     every: tuple[Measure, ...] = ("average", "perplexity")
-    return [measure for measure in every if measure in known]
+    return [measure for measure in every if measure in measured]
 
 
 def rows(table: PaperTable) -> list[list[str]]:
     """Return a row a line; what was not published or not measured is a dash."""
     loss = next((task for task, metric in table.metrics.items() if metric.kind == "perplexity"), "")
-    found = []
+    lines = []
     for line in table.lines:
         cells = [line.recipe]
         for measure in measures(table):
@@ -44,8 +44,8 @@ def rows(table: PaperTable) -> list[list[str]]:
                 (line.measured, line.measured_distance),
             ):
                 cells += [_score(scores.get(key), measure), _distance(distances.get(measure), measure)]
-        found.append(cells)
-    return found
+        lines.append(cells)
+    return lines
 
 
 def _score(value: float | None, measure: Measure) -> str:
@@ -55,12 +55,12 @@ def _score(value: float | None, measure: Measure) -> str:
     return f"{value:.2f}" if measure == "perplexity" and value < 20 else f"{value:,.1f}"
 
 
-def _distance(found: Distance | None, measure: Measure) -> str:
-    if found is None:
+def _distance(distance: Distance | None, measure: Measure) -> str:
+    if distance is None:
         return formats.MISSING
     texts = [
         _signed(end) if measure == "average" else f"{end:.2f}"
-        for end in (found.value, found.low, found.high)
+        for end in (distance.value, distance.low, distance.high)
         if end is not None
     ]
     text = texts[0] if measure == "average" else f"×{texts[0]}"
@@ -85,7 +85,7 @@ def task_rows(table: PaperTable) -> list[list[str]]:
 
 
 def _cell(line: Line, task: str) -> str:
-    return PAIR.join(_score(found.get(task), "average") for found in (line.published, line.measured))
+    return PAIR.join(_score(number.get(task), "average") for number in (line.published, line.measured))
 
 
 def notes(table: PaperTable, model: str) -> list[str]:

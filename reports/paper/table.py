@@ -93,32 +93,32 @@ def beside(
     published = [_published(row, shared, whole=tasks <= metrics.keys()) for row in paper.rows]
     dense, lines = paper.rows[0].name, []
     for row, told in zip(paper.rows, published, strict=True):
-        found, pruned = mine.get(row.name, {}), row.name != dense
+        measured, pruned = mine.get(row.name, {}), row.name != dense
         both = pruned and {dense, row.name} <= sides.keys()
         lines.append(
             Line(
                 recipe=row.name,
                 published=told,
-                measured=_measured(found, shared),
+                measured=_measured(measured, shared),
                 published_distance=_published_distances(published[0], told, shared) if pruned else {},
                 measured_distance=_distances(sides[dense], sides[row.name], shared, level) if both else {},
-                reason="" if row.name in sides else str(found.get("reason") or "not in this run"),
+                reason="" if row.name in sides else str(measured.get("reason") or "not in this run"),
             )
         )
     return PaperTable(paper, shared, lines, _orders(lines, sides, shared, level))
 
 
 def _published(row: PaperRow, metrics: Mapping[str, Quantity], *, whole: bool) -> dict[str, float]:
-    found = {task: value for task, value in row.published.items() if task in metrics or (task == AVERAGE and whole)}
-    return found if AVERAGE in found else found | _average(found, metrics)
+    values = {task: value for task, value in row.published.items() if task in metrics or (task == AVERAGE and whole)}
+    return values if AVERAGE in values else values | _average(values, metrics)
 
 
 def _measured(row: Row, metrics: Mapping[str, Quantity]) -> dict[str, float]:
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for task, metric in metrics.items():
         if (value := number(row, f"{task}.{metric.key}")) is not None:
-            found[task] = value * metric.scale
-    return found | _average(found, metrics)
+            values[task] = value * metric.scale
+    return values | _average(values, metrics)
 
 
 def _average(scores: Mapping[str, float], metrics: Mapping[str, Quantity]) -> dict[str, float]:
@@ -137,17 +137,17 @@ def _perplexity(metrics: Mapping[str, Quantity]) -> str | None:
 def _published_distances(
     dense: Mapping[str, float], row: Mapping[str, float], metrics: Mapping[str, Quantity]
 ) -> dict[Measure, Distance]:
-    found: dict[Measure, Distance] = {}
+    distances: dict[Measure, Distance] = {}
     if AVERAGE in dense and AVERAGE in row:
-        found["average"] = Distance(row[AVERAGE] - dense[AVERAGE])
+        distances["average"] = Distance(row[AVERAGE] - dense[AVERAGE])
     task = _perplexity(metrics)
     if task and task in dense and task in row:
-        found["perplexity"] = Distance(row[task] / dense[task])
-    return found
+        distances["perplexity"] = Distance(row[task] / dense[task])
+    return distances
 
 
 def _distances(dense: Side, side: Side, metrics: Mapping[str, Quantity], level: float) -> dict[Measure, Distance]:
-    found: dict[Measure, Distance] = {}
+    distances: dict[Measure, Distance] = {}
     for measure, score in _compared(dense, side, metrics, level).items():
         ends = score.difference.estimate, score.difference.low, score.difference.high
         if measure == "average":
@@ -155,8 +155,8 @@ def _distances(dense: Side, side: Side, metrics: Mapping[str, Quantity], level: 
         else:
             value, low, high = (None if end is None else math.exp(end) for end in ends)
         assert value is not None
-        found[measure] = Distance(value, low, high)
-    return found
+        distances[measure] = Distance(value, low, high)
+    return distances
 
 
 def _compared(
@@ -170,12 +170,12 @@ def _compared(
     scores = [task for task in comparison.tasks if task.quantity.averages]
     main = comparison.average or (scores[0] if scores else None)
     loss = next((task for task in comparison.tasks if task.task == _perplexity(metrics)), None)
-    found: dict[Measure, TaskComparison] = {}
+    comparisons: dict[Measure, TaskComparison] = {}
     if main:
-        found["average"] = main
+        comparisons["average"] = main
     if loss:
-        found["perplexity"] = loss
-    return found
+        comparisons["perplexity"] = loss
+    return comparisons
 
 
 def _orders(
@@ -193,21 +193,21 @@ def _orders(
     }
     orders = []
     for measure, (key, sign) in keys.items():
-        known = [
+        ordered = [
             (one, other, sign * (other.published[key] - one.published[key]), scores[measure])
             for one, other, scores in tested
             if measure in scores and key in one.published and key in other.published
             if one.published[key] != other.published[key]
         ]
-        order = Order(measure, min((score.difference.clusters for *_, score in known), default=0))
-        adjusted = paired.holm([score.difference.p for *_, score in known])
-        for (one, other, published, score), p in zip(known, adjusted, strict=True):
+        order = Order(measure, min((score.difference.clusters for *_, score in ordered), default=0))
+        adjusted = paired.holm([score.difference.p for *_, score in ordered])
+        for (one, other, published, score), p in zip(ordered, adjusted, strict=True):
             here = sign * score.difference.estimate
             names = (other.recipe, one.recipe) if published > 0 else (one.recipe, other.recipe)
             agrees = published * here > 0
             (order.agreeing if agrees else order.differing).append(names)
             if p < 1 - level:
                 (order.sure if agrees else order.opposed).append(names)
-        if known:
+        if ordered:
             orders.append(order)
     return orders

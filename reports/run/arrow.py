@@ -18,8 +18,8 @@ def table(rows: Sequence[Row]) -> pyarrow.Table:
     """Return a row for each variant; null where nothing was measured."""
     import pyarrow
 
-    found = [plain(row) for row in rows]
-    return pyarrow.table({key: _column([row.get(key) for row in found]) for key in machine.keys(rows)})
+    records = [plain(row) for row in rows]
+    return pyarrow.table({key: _column([row.get(key) for row in records]) for key in machine.keys(rows)})
 
 
 def _column(values: list[Any]) -> pyarrow.Array:

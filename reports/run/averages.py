@@ -18,7 +18,7 @@ Items = list[dict[str, Any]]
 
 
 def add_averages(
-    found: Sequence[Row], scored: Sequence[Items], metrics: Mapping[str, Quantity]
+    rows: Sequence[Row], scored: Sequence[Items], metrics: Mapping[str, Quantity]
 ) -> NDArray[np.float64] | None:
     """Add `average`, `difference` and their intervals to the rows that have items.
 
@@ -37,11 +37,11 @@ def add_averages(
         # a seed a task: the same weights for tasks of equal size would tie what is independent
         samples.append(bootstrap_means(values, clusters, seed=seed))
         strata.append((values, clusters))
-    draws = np.full((len(samples[0]), len(found)), np.nan)
+    draws = np.full((len(samples[0]), len(rows)), np.nan)
     draws[:, places] = sum(samples) / len(tasks)
-    dense = next((index for index in places if is_dense(found[index])), None)
+    dense = next((index for index in places if is_dense(rows[index])), None)
     for place, index in enumerate(places):
-        row = found[index]
+        row = rows[index]
         row["average_metric"] = ", ".join(f"{name} {metric.key}" for name, metric in tasks.items())
         row["average"] = float(np.mean([row[f"{name}.{metric.key}"] for name, metric in tasks.items()]))
         row["average_low"], row["average_high"] = interval(draws[:, index])
@@ -76,5 +76,5 @@ def _difference(
         paired.difference(values[dense], values[variant], np.ones(len(clusters)), clusters)
         for values, clusters in strata
     ]
-    found = paired.mean_difference(parts)
-    return {"difference": found.estimate, "difference_low": found.low, "difference_high": found.high}
+    gap = paired.mean_difference(parts)
+    return {"difference": gap.estimate, "difference_low": gap.low, "difference_high": gap.high}

@@ -28,12 +28,12 @@ def scoring(result: Mapping[str, Any]) -> Row:
 
 def cautions(rows: Sequence[Row]) -> list[str]:
     """One sentence for each reason, naming its rows; empty where all was scored as asked."""
-    found: dict[str, list[str]] = {}
+    by_sentence: dict[str, list[str]] = {}
     dense = dense_row(rows)
     for row in rows:
         for words in _of(row, dense):
-            found.setdefault(words, []).append(name(row))
-    return [f"{_names(names, len(rows))}: {words}" for words, names in found.items()]
+            by_sentence.setdefault(words, []).append(name(row))
+    return [f"{_names(names, len(rows))}: {words}" for words, names in by_sentence.items()]
 
 
 def _missed(row: Row, dense: Row | None) -> float | None:

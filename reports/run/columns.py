@@ -84,18 +84,18 @@ def column(shown: Quantity) -> Column:
     return Column(key, shown.label, shown.unit, shown.arrow, text, detail, place.priority, place.detail_priority)
 
 
-def task(name: str, found: Quantity) -> Column:
+def task(name: str, quantity: Quantity) -> Column:
     """A column of one task's headline metric with its standard error."""
-    share = found.kind == "share"
-    form = formats.percent if share else formats.decimal if found.lossy else formats.significant
+    share = quantity.kind == "share"
+    form = formats.percent if share else formats.decimal if quantity.lossy else formats.significant
 
     def error(row: Row, dense: Row | None) -> str:
         value = number(row, f"{name}.stderr")
         return "" if value is None else f"±{100 * value:.1f}" if share else f"±{value:.2g}"
 
-    unit = f"{found.label}{f' ({found.through})' if found.through else ''}{' %' if share else ''}"
-    key = f"{name}.{found.key}"
-    return Column(key, name, unit, found.arrow, plain(key, form), error)
+    unit = f"{quantity.label}{f' ({quantity.through})' if quantity.through else ''}{' %' if share else ''}"
+    key = f"{name}.{quantity.key}"
+    return Column(key, name, unit, quantity.arrow, plain(key, form), error)
 
 
 def difference_bounds(row: Row, dense: Row | None) -> str:

@@ -45,12 +45,12 @@ def method_fronts(rows: Sequence[Row], draws: NDArray[np.float64]) -> list[Metho
     whole = number(dense, "bytes_on_disk") if dense else None
     groups: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
-        known = all(number(row, key) is not None for key in ("average", "bytes_on_disk"))
-        if ran(row) and known and not saves_nothing(row) and row.get("method") != "dense":
+        complete = all(number(row, key) is not None for key in ("average", "bytes_on_disk"))
+        if ran(row) and complete and not saves_nothing(row) and row.get("method") != "dense":
             groups.setdefault(row["recipe"], []).append(index)
     if not whole or not groups:
         return []
-    found: list[MethodFront] = []
+    fronts: list[MethodFront] = []
     first: tuple[float, NDArray[np.float64]] | None = None
     for recipe, places in groups.items():
         sizes = np.array([rows[index]["bytes_on_disk"] for index in places]) / whole
@@ -59,20 +59,20 @@ def method_fronts(rows: Sequence[Row], draws: NDArray[np.float64]) -> list[Metho
         area, change = Estimate(value, len(places), *interval(sampled)), None
         if first:
             change = Estimate(value - first[0], len(places), *interval(sampled - first[1]))
-        found.append(MethodFront(recipe, len(places), area, change))
+        fronts.append(MethodFront(recipe, len(places), area, change))
         first = first or (value, sampled)
-    return found
+    return fronts
 
 
-def plain(found: Sequence[MethodFront]) -> list[dict[str, Any]]:
+def plain(fronts: Sequence[MethodFront]) -> list[dict[str, Any]]:
     """The fronts as JSON values."""
-    return [asdict(each) for each in found]
+    return [asdict(each) for each in fronts]
 
 
 def shown(facts: Facts) -> Sequence[MethodFront]:
     """The fronts that a table shows; none of fewer than two methods, which have nothing to compare."""
-    found: Sequence[MethodFront] = facts.get("method_fronts") or []
-    return found if len(found) > 1 else []
+    fronts: Sequence[MethodFront] = facts.get("method_fronts") or []
+    return fronts if len(fronts) > 1 else []
 
 
 def lines(facts: Facts) -> list[tuple[str, ...]]:

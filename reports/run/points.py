@@ -45,18 +45,18 @@ def errors(row: Row, axis: Quantity) -> tuple[float, float]:
 
 def points(rows: Sequence[Row], axis: Quantity) -> list[Point]:
     """Every variant that ran and has both coordinates, in row order."""
-    found = []
+    marks = []
     for row, on_front in zip(rows, front_mask(rows, axis.key), strict=True):
         x, y = number(row, axis.key), number(row, AVERAGE.key)
         if ran(row) and x is not None and y is not None:
             place = (x * axis.scale, y * AVERAGE.scale)
-            found.append(Point(row, *place, errors(row, axis), errors(row, AVERAGE), on_front))
-    return found
+            marks.append(Point(row, *place, errors(row, axis), errors(row, AVERAGE), on_front))
+    return marks
 
 
-def staircase(found: Sequence[Point]) -> tuple[list[float], list[float]]:
+def staircase(marks: Sequence[Point]) -> tuple[list[float], list[float]]:
     """The front's corners by rising x."""
-    corners = sorted((point.x, point.y) for point in found if point.on_front)
+    corners = sorted((point.x, point.y) for point in marks if point.on_front)
     return [x for x, _ in corners], [y for _, y in corners]
 
 

@@ -40,17 +40,17 @@ def read(run: dict[str, Any], store: Store) -> tuple[list[Row], Facts]:
     A variant without its checkpoint or scores has a status and a reason; so has one whose stored files are not what was
     written: what is read here is checked against its checksum first.
     """
-    found, items = [], []
+    rows, items = [], []
     for variant in run["variants"]:
         try:
             answers = _items(variant, store)
             row = _row(variant, run, store)
         except Corrupt as error:
             answers, row = [], _identity(variant, store) | {"status": "damaged", "reason": str(error)}
-        found.append(row)
+        rows.append(row)
         items.append(answers)
-    draws = add_averages(found, items, of_run(run))
-    return found, _facts(run, store) | {"method_fronts": method_fronts(found, draws) if draws is not None else []}
+    draws = add_averages(rows, items, of_run(run))
+    return rows, _facts(run, store) | {"method_fronts": method_fronts(rows, draws) if draws is not None else []}
 
 
 def _facts(run: dict[str, Any], store: Store) -> Facts:
@@ -63,7 +63,7 @@ def _facts(run: dict[str, Any], store: Store) -> Facts:
         "dtype": run["dtype"],
         "profile": config["profile"],
         "scorer": config["scorer"],
-        "tasks": [{"name": name, "metric": found.key, **plain(found)} for name, found in of_run(run).items()],
+        "tasks": [{"name": name, "metric": value.key, **plain(value)} for name, value in of_run(run).items()],
         "environment": run["environment"],
         "command": run["command"],
         "generated": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run["started"] + run["seconds"])),
@@ -84,7 +84,7 @@ def _warnings(run: dict[str, Any], store: Store) -> list[str]:
     stored = [key for key in keys if store.has(key)]
     outdated = [each for key in stored if (each := provenance.differences(store.record(key)))]
     damaged = [
-        str(found) for key in keys for name in CHARTED if isinstance(found := _charted(store, key, name), Corrupt)
+        str(chart) for key in keys for name in CHARTED if isinstance(chart := _charted(store, key, name), Corrupt)
     ]
     return [line for line in (*run.get("notices", ()), provenance.sentence(outdated, len(stored)), *damaged) if line]
 
@@ -132,8 +132,8 @@ def _row(variant: dict[str, Any], run: dict[str, Any], store: Store) -> Row:
     if "evaluate" in measures:
         row |= {
             f"{task}.{name}": value
-            for task, found in measures["evaluate"]["tasks"].items()
-            for name, value in found.items()
+            for task, scores in measures["evaluate"]["tasks"].items()
+            for name, value in scores.items()
         }
         row |= scoring(measures["evaluate"])
         record = store.record(variant["measures"]["evaluate"])
@@ -162,8 +162,8 @@ def measured_row(kind: str, result: dict[str, Any]) -> Row:
 
     All of it where the measure is not installed here.
     """
-    known = measures_by_name()
-    return known[kind].row(result) if kind in known else dict(result)
+    by_name = measures_by_name()
+    return by_name[kind].row(result) if kind in by_name else dict(result)
 
 
 def _items(variant: dict[str, Any], store: Store) -> list[dict[str, Any]]:
@@ -188,7 +188,7 @@ def recomputed(run: dict[str, Any], store: Store) -> dict[str, dict[str, dict[st
 
 
 def _others(run: dict[str, Any], task: str) -> dict[str, Quantity]:
-    return {name: recorded(name, kept) for name, kept in (run.get("quantities") or {}).get(task, {}).items()}
+    return {name: recorded(name, better) for name, better in (run.get("quantities") or {}).get(task, {}).items()}
 
 
 def _curves(run: dict[str, Any], store: Store) -> dict[str, Any]:
@@ -222,7 +222,7 @@ def _searches(run: dict[str, Any], store: Store) -> list[dict[str, Any]]:
     Searches have the same `problem` where they have the same super-network and step but for the fields in APART.
     """
     problems: dict[str, int] = {}
-    found = []
+    searches = []
     for key in dict.fromkeys(key for variant in run["variants"] for key in variant["chain"]):
         path = _charted(store, key, "records.json")
         if not isinstance(path, Path):
@@ -231,7 +231,7 @@ def _searches(run: dict[str, Any], store: Store) -> list[dict[str, Any]]:
         step = record["step"]
         settings = ", ".join(f"{name}={value}" for name, value in step.get("options", {}).items())
         shared = json.dumps([record["parent"], {name: step[name] for name in step if name not in APART}])
-        found.append(
+        searches.append(
             {
                 "name": step["searcher"]
                 + (f"({settings})" if settings else "")
@@ -242,4 +242,4 @@ def _searches(run: dict[str, Any], store: Store) -> list[dict[str, Any]]:
                 **json.loads(path.read_text()),
             }
         )
-    return found
+    return searches

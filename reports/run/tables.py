@@ -53,12 +53,12 @@ class FittedTables:
         """The summary table, what was left out of it, and its footnotes."""
         columns = summary_columns(self.rows)
         heads = [Head(c.header, c.subtitle, c.priority, c.detail_priority) for c in columns]
-        kept, lines, left_out = fit(heads, self.lines(columns, summary=True), width)
+        shown, lines, left_out = fit(heads, self.lines(columns, summary=True), width)
         chosen = [
-            Line(line.name, line.marks, [line.cells[i] for i in kept] if line.cells else [], line.message, line.style)
+            Line(line.name, line.marks, [line.cells[i] for i in shown] if line.cells else [], line.message, line.style)
             for line in lines
         ]
-        yield from grid([heads[i] for i in kept], chosen, width)
+        yield from grid([heads[i] for i in shown], chosen, width)
         yield Text()
         if left_out:
             yield Text(f"left out at this width: {', '.join(left_out)}.", style="dim italic")
@@ -83,11 +83,11 @@ class FittedTables:
 
     def fronts(self, width: int) -> Iterator[Text]:
         """Each method's hypervolume, where there are several methods."""
-        found = method_fronts.lines(self.facts)
-        if found:
+        lines = method_fronts.lines(self.facts)
+        if lines:
             yield Text()
             heads = [Head(*pair) for pair in method_fronts.HEADERS[1:]]
-            yield from grid(heads, [Line(name, "", [Cell(text) for text in cells]) for name, *cells in found], width)
+            yield from grid(heads, [Line(name, "", [Cell(text) for text in cells]) for name, *cells in lines], width)
             yield Text()
             yield Text(method_fronts.NOTE, style="dim")
 
@@ -125,9 +125,9 @@ def markdown(rows: Sequence[Row], facts: Facts) -> str:
     columns = filled(task_columns(facts), rows)
     if columns:
         parts += [pipe_table(rows, columns, dense, None), escaped(TASK_NOTE)]
-    found = method_fronts.lines(facts)
-    if found:
-        parts += [pipes([*map(" ".join, method_fronts.HEADERS)], found), escaped(method_fronts.NOTE)]
+    lines = method_fronts.lines(facts)
+    if lines:
+        parts += [pipes([*map(" ".join, method_fronts.HEADERS)], lines), escaped(method_fronts.NOTE)]
     told = sentences(facts)
     if told:
         parts.append("\n".join(f"- {escaped(words)}" for words in told))

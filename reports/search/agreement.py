@@ -97,9 +97,9 @@ def losses(search: Search) -> Losses | None:
     """
     records = whole(search)
     best = dict(zip(map(id, records), on_front(records), strict=True)) if records else {}
-    known, wanted = checked(records), search["objective"]
-    measure = wanted if known and wanted in known[0]["held_out"] else "choice_error"
-    some = [record for record in known if None not in (record.get(measure), record["held_out"].get(measure))]
+    twice_scored, wanted = checked(records), search["objective"]
+    measure = wanted if twice_scored and wanted in twice_scored[0]["held_out"] else "choice_error"
+    some = [record for record in twice_scored if None not in (record.get(measure), record["held_out"].get(measure))]
     if not some:
         return None
     seen, unseen = column(some, measure), held_out(some, measure)
@@ -113,11 +113,11 @@ def distinct(group: Sequence[Search]) -> list[Record]:
 
     One that was checked stands for its likes.
     """
-    found: dict[str, Record] = {}
+    by_genome: dict[str, Record] = {}
     for strategy in strategies(group):
         for search in strategy.searches:
             for record in whole(search):
                 name = repr(record["architecture"])
-                if name not in found or (record.get("held_out") and not found[name].get("held_out")):
-                    found[name] = record
-    return list(found.values())
+                if name not in by_genome or (record.get("held_out") and not by_genome[name].get("held_out")):
+                    by_genome[name] = record
+    return list(by_genome.values())

@@ -170,23 +170,23 @@ def accuracies(group: Sequence[Search]) -> Figure | None:
 
 def splits(group: Sequence[Search]) -> Figure | None:
     """The same loss on search items and on held-out ones; a front below the others' cloud is no luck."""
-    found = [each for search in group if (each := losses(search))]
-    if not found:
+    curves = [each for search in group if (each := losses(search))]
+    if not curves:
         return None
-    texts = [list(map(label, each.records)) for each in found]
+    texts = [list(map(label, each.records)) for each in curves]
     traces = []
     for words, tone, symbol, best in (
         ("not on the front", COLOURS[0], "circle", False),
         ("front", COLOURS[1], "square", True),
     ):
-        masks = [each.front == best for each in found]
-        x = np.concatenate([each.search[mask] for each, mask in zip(found, masks, strict=True)])
-        y = np.concatenate([each.held_out[mask] for each, mask in zip(found, masks, strict=True)])
+        masks = [each.front == best for each in curves]
+        x = np.concatenate([each.search[mask] for each, mask in zip(curves, masks, strict=True)])
+        y = np.concatenate([each.held_out[mask] for each, mask in zip(curves, masks, strict=True)])
         said = [
             text for each, mask in zip(texts, masks, strict=True) for text, keep in zip(each, mask, strict=True) if keep
         ]
         traces.append(dots(words, x, y, tone, said, symbol=symbol, size=9 if best else 7))
-    words = WORDS[found[0].measure]
+    words = WORDS[curves[0].measure]
     return with_diagonal(traces, base_layout(f"{words} where it searched", f"{words} where it did not"))
 
 

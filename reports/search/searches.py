@@ -68,9 +68,9 @@ def strategies(group: Sequence[Search]) -> list[Strategy]:
     for search in group:
         limits.setdefault(search["name"], {}).setdefault(search["limit"], []).append(search)
     return [
-        Strategy(name if len(by_limit) == 1 else f"{name}, at most {limit:g} evaluations", tuple(found))
+        Strategy(name if len(by_limit) == 1 else f"{name}, at most {limit:g} evaluations", tuple(searches))
         for name, by_limit in limits.items()
-        for limit, found in by_limit.items()
+        for limit, searches in by_limit.items()
     ]
 
 
@@ -112,12 +112,12 @@ def moments(search: Search) -> Values:
     for record in search["candidates"]:
         batches.setdefault(float(record["spent"]), []).append(id(record) in complete)
     starts = sorted(batches)
-    found: list[float] = []
+    counts: list[float] = []
     for start, end in zip(starts, [*starts[1:], float(search["evaluations"])], strict=True):
-        known = sum(batches[start])
-        steps = np.arange(1, known + 1) / known if known and all(batches[start]) else np.ones(known)
-        found += (start + (end - start) * steps).tolist()
-    return np.array(found)
+        spent = sum(batches[start])
+        steps = np.arange(1, spent + 1) / spent if spent and all(batches[start]) else np.ones(spent)
+        counts += (start + (end - start) * steps).tolist()
+    return np.array(counts)
 
 
 def curve(search: Search) -> Curve:
@@ -156,10 +156,10 @@ def band(curves: Sequence[Curve]) -> Band:
 
 
 def over_seeds(
-    found: Sequence[Estimate | None], average: Callable[[Sequence[float]], Estimate] = mean
+    estimates: Sequence[Estimate | None], average: Callable[[Sequence[float]], Estimate] = mean
 ) -> Estimate | None:
     """One seed's estimate as it is; of several their average, with the interval over seeds."""
-    known = [each for each in found if each is not None]
-    if len(known) < 2:
-        return known[0] if known else None
-    return average([each.value for each in known])
+    estimated = [each for each in estimates if each is not None]
+    if len(estimated) < 2:
+        return estimated[0] if estimated else None
+    return average([each.value for each in estimated])

@@ -33,13 +33,13 @@ def figures(searches: Sequence[Search]) -> dict[str, tuple[str, Figure]]:
     """Caption and figure of everything drawable, by name; `search-0-…` belongs to the first group."""
     drawn: dict[str, tuple[str, Figure]] = {}
     for index, group in enumerate(comparable(searches)):
-        found, likes = problem(group), tastes(distinct(group), group[0]["objective"])
+        stated, likes = problem(group), tastes(distinct(group), group[0]["objective"])
         options = {
             "candidates": ("Candidates and front", search_charts.candidates(group)),
             "hypervolume": ("Hypervolume by evaluations", search_charts.hypervolumes(group)),
-            "predicted": (f"Predicted and measured{_taus(found)}", search_charts.predictions(group)),
-            "accuracy": (f"Objective and accuracy{_proxy(found)}", search_charts.accuracies(group)),
-            "splits": (f"Seen and held out{_gaps(found)}", search_charts.splits(group)),
+            "predicted": (f"Predicted and measured{_taus(stated)}", search_charts.predictions(group)),
+            "accuracy": (f"Objective and accuracy{_proxy(stated)}", search_charts.accuracies(group)),
+            "splits": (f"Seen and held out{_gaps(stated)}", search_charts.splits(group)),
             "survivors": ("What the best quarter for its size keeps", survivor_charts.survivors(group)),
             "tasks": (_likes(likes), survivor_charts.tasks(likes) if likes else None),
         }
@@ -51,14 +51,14 @@ def content(facts: Facts, drawn: dict[str, tuple[str, Figure]]) -> str:
     """The tables and the places of the figures; empty where nothing was searched."""
     parts = []
     for index, group in enumerate(comparable(facts.get("searches") or [])):
-        found = problem(group)
+        stated = problem(group)
         places = "".join(
             f'<figure class="card"><figcaption>{caption(words)}</figcaption>'
             f'<div class="chart" data-figure="{name}"></div></figure>'
             for name, (words, _) in drawn.items()
             if name.startswith(f"search-{index}-")
         )
-        parts.append(f'<h3>{escape(found.title)}</h3>{table(found)}<div class="charts">{places}</div>')
+        parts.append(f'<h3>{escape(stated.title)}</h3>{table(stated)}<div class="charts">{places}</div>')
     about = f'<details class="note"><summary>How to read these numbers</summary><p>{escape(ABOUT)}</p></details>'
     return f"{about}{''.join(parts)}" if parts else ""
 
@@ -79,14 +79,14 @@ class Column(NamedTuple):
     places: int
 
 
-def table(found: Problem) -> str:
+def table(problem: Problem) -> str:
     """A line a strategy; columns that none has a number for are left out."""
-    lines = found.lines
-    reach = f"to reach {found.level:.3f} ↓" if found.level is not None else ""
+    lines = problem.lines
+    reach = f"to reach {problem.level:.3f} ↓" if problem.level is not None else ""
     every = (
         Column("evaluations", "spent", "low", [Estimate(line.evaluations, 1) for line in lines], 0),
         Column("hypervolume", "↑", "high", [line.hypervolume for line in lines], 3),
-        Column("evaluations", reach, "low", [line.reached if found.compared else None for line in lines], 0),
+        Column("evaluations", reach, "low", [line.reached if problem.compared else None for line in lines], 0),
         Column("predictor τ", "↑", "high", [line.tau for line in lines], 2),
         Column("τ within sizes", "↑", "high", [line.tau_within for line in lines], 2),
         Column("overfit gap", "↓", "low", [line.overfit for line in lines], 2),
@@ -109,34 +109,34 @@ def cell(value: Estimate | None, places: int) -> str:
     return f'<td data-value="{value.value!r}">{number}' + (f"<small>{bounds}</small></td>" if bounds else "</td>")
 
 
-def _taus(found: Problem) -> str:
-    known = [line for line in found.lines if line.tau]
-    if len(known) != 1 or not known[0].tau:
+def _taus(problem: Problem) -> str:
+    lines = [line for line in problem.lines if line.tau]
+    if len(lines) != 1 or not lines[0].tau:
         return ""
-    within = f", {known[0].tau_within.value:.2f} within sizes" if known[0].tau_within else ""
-    return f": Kendall’s τ {known[0].tau.value:.2f}{within}".replace("-", "−")
+    within = f", {lines[0].tau_within.value:.2f} within sizes" if lines[0].tau_within else ""
+    return f": Kendall’s τ {lines[0].tau.value:.2f}{within}".replace("-", "−")
 
 
-def _proxy(found: Problem) -> str:
-    if not found.proxy:
+def _proxy(problem: Problem) -> str:
+    if not problem.proxy:
         return ""
-    parts = [f"Spearman’s ρ {found.proxy.objective.overall.text()}"]
-    if found.proxy.objective.within:
-        parts.append(f"within sizes {found.proxy.objective.within.text()}")
-    if found.proxy.size:
-        parts.append(f"size alone {found.proxy.size.text()}")
-    return f": {', '.join(parts)}, {found.proxy.objective.overall.n} networks"
+    parts = [f"Spearman’s ρ {problem.proxy.objective.overall.text()}"]
+    if problem.proxy.objective.within:
+        parts.append(f"within sizes {problem.proxy.objective.within.text()}")
+    if problem.proxy.size:
+        parts.append(f"size alone {problem.proxy.size.text()}")
+    return f": {', '.join(parts)}, {problem.proxy.objective.overall.n} networks"
 
 
-def _gaps(found: Problem) -> str:
-    known = [line.overfit for line in found.lines if line.overfit]
-    return f": overfit gap {known[0].text()}" if len(known) == 1 else ""
+def _gaps(problem: Problem) -> str:
+    lines = [line.overfit for line in problem.lines if line.overfit]
+    return f": overfit gap {lines[0].text()}" if len(lines) == 1 else ""
 
 
-def _likes(found: Tastes | None) -> str:
-    if not found:
+def _likes(tastes: Tastes | None) -> str:
+    if not tastes:
         return ""
     return (
-        f"What the best quarter for each task keeps: tasks differ by ±{100 * found.spread():.1f} points, "
-        f"standard error ±{100 * found.error:.1f} ({found.chosen} networks each)"
+        f"What the best quarter for each task keeps: tasks differ by ±{100 * tastes.spread():.1f} points, "
+        f"standard error ±{100 * tastes.error:.1f} ({tastes.chosen} networks each)"
     )

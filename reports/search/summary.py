@@ -65,12 +65,12 @@ def problems(searches: Sequence[Search]) -> list[Problem]:
 
 def problem(group: Sequence[Search]) -> Problem:
     """Comparable searches in numbers."""
-    found = strategies(group)
-    finals = [curve.area[-1] for strategy in found for curve in strategy.curves]
+    parts = strategies(group)
+    finals = [curve.area[-1] for strategy in parts for curve in strategy.curves]
     level = float(min(finals)) if finals else None
     first = group[0]
     title = f"{WORDS[first['objective']]} against {first['cost']}, space {first['space']}"
-    lines = [line(strategy, first["reference"], level) for strategy in found]
+    lines = [line(strategy, first["reference"], level) for strategy in parts]
     return Problem(title, first["objective"], level, lines, proxy(distinct(group)))
 
 
@@ -80,14 +80,14 @@ def line(strategy: Strategy, reference: Sequence[float] | None, level: float | N
     gaps = [losses(search) for search in strategy.searches]
     curves = strategy.curves if reference is not None else []
     reached = [curve.reach(level) for curve in curves] if level is not None else []
-    known = [spent for spent in reached if spent is not None]
+    numbers = [spent for spent in reached if spent is not None]
     return Line(
         strategy=strategy.name,
         seeds=len(strategy.searches),
         evaluations=min(float(search["evaluations"]) for search in strategy.searches),
         candidates=sum(len(whole(search)) for search in strategy.searches),
         hypervolume=mean([curve.area[-1] for curve in curves]) if curves else None,
-        reached=mean(known) if known and len(known) == len(curves) else None,
+        reached=mean(numbers) if numbers and len(numbers) == len(curves) else None,
         tau=over_seeds([tau.overall for tau in taus if tau], mean_correlation),
         tau_within=over_seeds([tau.within for tau in taus if tau], mean_correlation),
         overfit=over_seeds([gap.overfit for gap in gaps if gap]),
@@ -101,9 +101,9 @@ def plain(searches: Sequence[Search]) -> list[dict[str, Any]]:
 
 def sentences(facts: Facts) -> list[str]:
     """A sentence a strategy and one that explains them; nothing where nothing was searched."""
-    found = problems(facts.get("searches") or [])
+    stated = problems(facts.get("searches") or [])
     told = []
-    for each in found:
+    for each in stated:
         for one in each.lines:
             said = [_of(one)]
             if one.hypervolume:
@@ -137,10 +137,10 @@ def _of(one: Line) -> str:
 
 def _proxy(each: Problem) -> str:
     assert each.proxy is not None
-    found = each.proxy
-    size = f"; the size alone {found.size.text()}" if found.size else ""
-    within = f" ({found.objective.within.text()} within sizes)" if found.objective.within else ""
+    proxy = each.proxy
+    size = f"; the size alone {proxy.size.text()}" if proxy.size else ""
+    within = f" ({proxy.objective.within.text()} within sizes)" if proxy.objective.within else ""
     return (
-        f"{WORDS[each.objective]} and accuracy on held-out items agree by Spearman's ρ {found.objective.overall.text()}"
-        f"{within}{size}; {found.objective.overall.n} networks."
+        f"{WORDS[each.objective]} and accuracy on held-out items agree by Spearman's ρ {proxy.objective.overall.text()}"
+        f"{within}{size}; {proxy.objective.overall.n} networks."
     )

@@ -69,15 +69,15 @@ def survivors(group: Sequence[Search]) -> Figure | None:
     return {"data": [bars, others, heat], "layout": layout}
 
 
-def tasks(found: Tastes) -> Figure:
+def tasks(tastes: Tastes) -> Figure:
     """The mean MLP width share by layer of the best quarter for each task, and of all candidates."""
-    numbers = list(range(len(found.everyone)))
+    numbers = list(range(len(tastes.everyone)))
     grey = {"color": "var(--ink)", "width": 1.5, "dash": "dot"}
     traces = [
         {"type": "scatter", "mode": "lines", "name": "all candidates", "x": numbers}
-        | {"y": (100 * found.everyone).tolist(), "line": grey, "hoverinfo": "skip"}
+        | {"y": (100 * tastes.everyone).tolist(), "line": grey, "hoverinfo": "skip"}
     ]
-    for index, (name, widths) in enumerate(found.tasks.items()):
+    for index, (name, widths) in enumerate(tastes.tasks.items()):
         round_, place = divmod(index, len(COLOURS))
         traces.append(
             {"type": "scatter", "mode": "lines", "name": escape(one_line(name), quote=False), "x": numbers}

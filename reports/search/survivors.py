@@ -41,9 +41,9 @@ def layers(records: Sequence[Record]) -> Layers:
 
     Widths relative to the widest of all the records given.
     """
-    kept = np.array([[block[:2] for block in record["architecture"][1]] for record in records])  # (n, layers, 2)
-    widest = np.maximum(1, kept[:, :, 1].max(axis=0))
-    return Layers(kept[:, :, 1] / widest, kept[:, :, 0] > 0)
+    blocks = np.array([[block[:2] for block in record["architecture"][1]] for record in records])  # (n, layers, 2)
+    widest = np.maximum(1, blocks[:, :, 1].max(axis=0))
+    return Layers(blocks[:, :, 1] / widest, blocks[:, :, 0] > 0)
 
 
 def best_quarter(values: Values, sizes: Values) -> np.ndarray:
@@ -79,7 +79,7 @@ def tastes(records: Sequence[Record], objective: str) -> Tastes | None:
     names = list(records[0].get("tasks") or {}) if records else []
     if len(names) < 2 or len(records) < FEWEST:
         return None
-    found, errors, shapes = {}, [], layers(records).width
+    by_task, errors, shapes = {}, [], layers(records).width
     sizes = column(records, "parameters")
     for name in names:
         measures = [record["tasks"][name] for record in records]
@@ -87,6 +87,6 @@ def tastes(records: Sequence[Record], objective: str) -> Tastes | None:
         assert measure in measures[0], "items have every measure; text is one task"
         values = column(measures, measure) * (-1 if measure == "accuracy" else 1)
         mine = shapes[best_quarter(values, sizes)]
-        found[name] = mine.mean(axis=0)
+        by_task[name] = mine.mean(axis=0)
         errors.append(mine.var(axis=0, ddof=1).mean() / len(mine))
-    return Tastes(found, shapes.mean(axis=0), len(mine), float(np.sqrt(np.mean(errors))))
+    return Tastes(by_task, shapes.mean(axis=0), len(mine), float(np.sqrt(np.mean(errors))))

@@ -132,8 +132,8 @@ def test_perplexity_without_a_layer_is_that_of_the_model_built_without_it(model)
 
 
 def test_effects_are_weight_times_gradient_summed_over_a_layers_linears(model):
-    found = effects(copy.deepcopy(model), TOKENS[:3])
-    assert found == pytest.approx(weight_effects(model, TOKENS[:3]), rel=1e-4)  # float32 sums in another order
+    actual = effects(copy.deepcopy(model), TOKENS[:3])
+    assert actual == pytest.approx(weight_effects(model, TOKENS[:3]), rel=1e-4)  # float32 sums in another order
 
 
 def test_shortened_llama_looks_at_ten_samples_only():
@@ -163,7 +163,7 @@ def test_published_scripts_choose_by_perplexity_as_the_paper_does_among_what_the
 
 
 def test_published_scripts_count_a_layers_two_norms_among_its_effects(model):
-    found = effects(copy.deepcopy(model), TOKENS[:3], with_norms=True)
+    actual = effects(copy.deepcopy(model), TOKENS[:3], with_norms=True)
     reference = copy.deepcopy(model).float()
     for row in TOKENS[:3]:
         reference(row[None], labels=row[None], use_cache=False).loss.backward()
@@ -173,8 +173,8 @@ def test_published_scripts_count_a_layers_two_norms_among_its_effects(model):
         assert len(names) == 9
         products = [layer.get_parameter(name).detach() * layer.get_parameter(name).grad for name in names]
         expected.append(sum(each.abs().double().sum().item() for each in products))
-    assert found == pytest.approx(expected, rel=1e-4)  # float32 sums in another order
-    assert all(more > less for more, less in zip(found, effects(model, TOKENS[:3]), strict=True))
+    assert actual == pytest.approx(expected, rel=1e-4)  # float32 sums in another order
+    assert all(more > less for more, less in zip(actual, effects(model, TOKENS[:3]), strict=True))
 
 
 @pytest.mark.parametrize("part", ["groups", "channels"])

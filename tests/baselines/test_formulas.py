@@ -67,7 +67,7 @@ def test_wanda_prunes_by_weight_times_input_norm_within_rows_layer_after_layer()
 
 def test_block_influence_is_one_minus_the_cosine_of_input_and_output():
     model, _ = build()
-    found = measure(model, TOKENS, batch=2).influence
+    actual = measure(model, TOKENS, batch=2).influence
     with torch.no_grad():
         states = model(TOKENS, output_hidden_states=True).hidden_states[:-1]
         outputs = {}
@@ -75,7 +75,7 @@ def test_block_influence_is_one_minus_the_cosine_of_input_and_output():
         model(TOKENS)
         hook.remove()
     states = [*states, outputs["last"]]
-    for index, score in enumerate(found):
+    for index, score in enumerate(actual):
         cosine = torch.cosine_similarity(states[index], states[index + 1], dim=-1).mean()
         assert abs(score - (1 - cosine)) < 1e-5  # float32 sums in another order
 
@@ -96,13 +96,13 @@ def test_shortgpt_without_exact_drops_whole_layers_of_least_influence():
 def test_llm_pruner_sums_first_order_effects_over_coupled_weights():
     model, _ = build()
     pruner = LLMPruner(budget=0.8)
-    found = pruner.importance(model, TOKENS[:4])
+    actual = pruner.importance(model, TOKENS[:4])
     reference, _ = build()
     for sample in TOKENS[:4].split(1):
         reference(sample, labels=sample).loss.backward()
     layer = layers(reference)[2]
     attention, mlp = layer.self_attn, layer.mlp
-    groups, channels = found[2]
+    groups, channels = actual[2]
     for group in range(4):  # 8 query heads, 4 key-value heads: heads 2g and 2g + 1 share group g
         rows = slice(group * 16, group * 16 + 16)
         keys = slice(group * 8, group * 8 + 8)

@@ -33,12 +33,12 @@ def model(request):
 @cache
 def sample_gradients(family, groups, tied) -> list[dict[str, np.ndarray]]:
     """Return the gradient of each of the 10 samples by itself, by weight, from plain autograd on a copy."""
-    found = []
+    actual = []
     for sample in TOKENS[:10]:
         reference = made(family, groups, tied)
         reference(sample[None], labels=sample[None]).loss.backward()
-        found.append({name: weight.grad.double().numpy() for name, weight in reference.named_parameters()})
-    return found
+        actual.append({name: weight.grad.double().numpy() for name, weight in reference.named_parameters()})
+    return actual
 
 
 def weight_scores(criterion, weight, samples) -> np.ndarray:
@@ -58,7 +58,7 @@ def weight_scores(criterion, weight, samples) -> np.ndarray:
 
 def statement(model, criterion, samples, compat=False) -> list[tuple[list[float], list[float]]]:
     """Return per layer the scores of groups and channels, by loops over heads, rows and columns."""
-    found = []
+    actual = []
     for index, layer in enumerate(layers(model)):
         by_row = {}
         for name, linear in linears(layer):
@@ -78,8 +78,8 @@ def statement(model, criterion, samples, compat=False) -> list[tuple[list[float]
         channels = [by_row["gate_proj"][c] + by_row["up_proj"][c] + by_row["down_proj"][c] for c in range(160)]
         if compat and criterion in ("l1", "l2"):
             groups, channels = [each / 4 for each in groups], [each / 3 for each in channels]
-        found.append((groups, channels))
-    return found
+        actual.append((groups, channels))
+    return actual
 
 
 def highest(scores, count) -> list[int]:
@@ -125,9 +125,9 @@ def test_importance_is_the_formula_up_to_a_factor(criterion, compat):
     """The factor is that of sums and means over 10 samples; float32 sums in another order."""
     model, samples = made(), sample_gradients("llama", 4, True)
     method = LLMPruner(budget=0.7, criterion=criterion, paper_compat=compat)
-    found = method.importance(copy.deepcopy(model), TOKENS[:10])
+    actual = method.importance(copy.deepcopy(model), TOKENS[:10])
     factor = 1 if criterion in ("l1", "l2") else 10
-    for ours, theirs in zip(found, statement(model, criterion, samples, compat), strict=True):
+    for ours, theirs in zip(actual, statement(model, criterion, samples, compat), strict=True):
         for one, other in zip(ours, theirs, strict=True):
             assert one.numpy() == pytest.approx(factor * np.array(other), rel=1e-4)
 
@@ -157,11 +157,11 @@ def test_the_published_fold_is_another_order_under_grouped_queries_only():
             [scores for scores, _ in statement(model, "element1", samples, compat)] for compat in (False, True)
         )
         assert (right == published) == (which[1] == 8)
-        found = [
+        actual = [
             LLMPruner(budget=0.7, paper_compat=compat).importance(copy.deepcopy(model), TOKENS[:10])[2][0]
             for compat in (False, True)
         ]
-        assert torch.equal(*found) == (which[1] == 8)
+        assert torch.equal(*actual) == (which[1] == 8)
 
 
 def test_global_scope_gives_layers_widths_of_their_own(model):
@@ -250,14 +250,14 @@ def test_squares_are_those_of_single_samples_and_nothing_stays_behind():
     with gradients(model, TOKENS[:3], squares=True) as squared:
         assert len(squared) == 6 * 7
         weight = model.model.layers[4].self_attn.k_proj.weight
-        found, total = squared[weight], weight.grad.clone()
+        actual, total = squared[weight], weight.grad.clone()
     reference = copy.deepcopy(model).float()
     samples = []
     for sample in TOKENS[:3].split(1):
         reference.zero_grad()
         reference(sample, labels=sample).loss.backward()
         samples.append(reference.model.layers[4].self_attn.k_proj.weight.grad.clone())
-    assert torch.allclose(found, torch.stack(samples).square().sum(0), rtol=1e-4)  # float32 sums in another order
+    assert torch.allclose(actual, torch.stack(samples).square().sum(0), rtol=1e-4)  # float32 sums in another order
     assert torch.allclose(total, torch.stack(samples).sum(0), rtol=1e-3, atol=1e-7)
     assert weight.dtype == torch.bfloat16
     assert not any(weight._backward_hooks or weight.grad is not None for weight in model.parameters())

@@ -125,7 +125,7 @@ class BruteForce:
 
     def go(self, options, until):
         while self.left > until:
-            now, found = self.loss(), {}
+            now, actual = self.loss(), {}
             fitting = [o for o in options() if self.size(o) - self.left < min(self.left, 0.0025 * self.dense)]
 
             def state(option):
@@ -135,16 +135,16 @@ class BruteForce:
                 return reached
 
             for option in sorted(fitting, key=lambda o: self.known.get(state(o), -math.inf)):
-                if self.lazy and found and self.known.get(state(option), -math.inf) >= min(found.values()):
+                if self.lazy and actual and self.known.get(state(option), -math.inf) >= min(actual.values()):
                     break
                 self.change(option)
-                found[option] = self.loss() - now
+                actual[option] = self.loss() - now
                 self.trials += 1
                 self.change(option, -1)
-                self.known[state(option)] = found[option]
-            if not found:
+                self.known[state(option)] = actual[option]
+            if not actual:
                 return
-            best = min(found, key=found.get)
+            best = min(actual, key=actual.get)
             self.left -= self.size(best)
             self.change(best)
             self.removed.append(best)
@@ -159,7 +159,7 @@ class BruteForce:
 
 def kept_of(smaller, model) -> dict[int, tuple[list[int], list[int]]]:
     """Return which groups and channels of each layer stayed, found by their weights."""
-    found = {}
+    actual = {}
     for index, ours in zip(smaller.config.kept_layers, layers(smaller), strict=True):
         theirs = layers(model)[index]
         size = theirs.self_attn.head_dim
@@ -167,8 +167,8 @@ def kept_of(smaller, model) -> dict[int, tuple[list[int], list[int]]]:
             ours.self_attn.k_proj.weight[::size], theirs.self_attn.k_proj.weight[::size]
         )
         channels = has_mlp(ours) and places(ours.mlp.gate_proj.weight, theirs.mlp.gate_proj.weight)
-        found[index] = (groups or [], channels or [])
-    return found
+        actual[index] = (groups or [], channels or [])
+    return actual
 
 
 @pytest.mark.parametrize(("budget", "lazy"), [(0.85, True), (0.6, True), (0.75, False)])

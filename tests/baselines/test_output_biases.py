@@ -81,8 +81,8 @@ def test_int8_goes_on_top_of_biases(biased, tmp_path, tiny_folder):
 
 def test_refit_goes_on_top_of_biases_and_leaves_them(biased, model, tmp_path, tiny_folder):
     before = copy.deepcopy(biased.state_dict())
-    found = list(refitted(biased, model, TOKENS, target="output", damp=0.1))
-    assert all(row["after"] <= row["before"] for row in found)
+    actual = list(refitted(biased, model, TOKENS, target="output", damp=0.1))
+    assert all(row["after"] <= row["before"] for row in actual)
     changed = {name for name, weight in biased.state_dict().items() if not torch.equal(weight, before[name])}
     assert changed
     assert not any(name.endswith("bias") for name in changed)

@@ -26,17 +26,17 @@ def test_outliers_are_counted_against_one_mean_of_the_whole_layer():
 
 def test_ratios_are_the_formula_by_hand():
     """Shares 0, 1, 4 % are scaled to 0, .04, .16 of weights spared, .0667 on average."""
-    found = layer_sparsities([0.0, 0.01, 0.04], [5, 5, 5], target=0.7, deviation=0.08)
-    assert found == pytest.approx([0.7 + 0.2 / 3, 0.7 + 0.2 / 3 - 0.04, 0.7 + 0.2 / 3 - 0.16])
+    actual = layer_sparsities([0.0, 0.01, 0.04], [5, 5, 5], target=0.7, deviation=0.08)
+    assert actual == pytest.approx([0.7 + 0.2 / 3, 0.7 + 0.2 / 3 - 0.04, 0.7 + 0.2 / 3 - 0.16])
 
 
 @pytest.mark.parametrize("target", [0.5, 0.7, 0.31])
 def test_the_mean_over_weights_is_the_target_and_the_range_twice_lambda(target):
     shares, counts = [0.01, 0.05, 0.02, 0.021], [100, 300, 50, 77]
-    found = layer_sparsities(shares, counts, target=target, deviation=0.08)
-    assert np.average(found, weights=counts) == pytest.approx(target, abs=1e-12)
-    assert max(found) - min(found) == pytest.approx(0.16)
-    assert np.argsort(found).tolist() == np.argsort(shares)[::-1].tolist()
+    actual = layer_sparsities(shares, counts, target=target, deviation=0.08)
+    assert np.average(actual, weights=counts) == pytest.approx(target, abs=1e-12)
+    assert max(actual) - min(actual) == pytest.approx(0.16)
+    assert np.argsort(actual).tolist() == np.argsort(shares)[::-1].tolist()
 
 
 def test_layers_that_are_equal_get_the_target():
@@ -46,18 +46,18 @@ def test_layers_that_are_equal_get_the_target():
 
 def test_a_layer_with_nothing_to_prune_changes_nothing():
     full = layer_sparsities([0.01, 0.02, 0.05], [3, 4, 5], target=0.4, deviation=0.08)
-    found = layer_sparsities([0.01, 0.0, 0.02, 0.05], [3, 0, 4, 5], target=0.4, deviation=0.08)
-    assert [found[0], *found[2:]] == pytest.approx(full)
+    actual = layer_sparsities([0.01, 0.0, 0.02, 0.05], [3, 0, 4, 5], target=0.4, deviation=0.08)
+    assert [actual[0], *actual[2:]] == pytest.approx(full)
 
 
 @pytest.mark.parametrize("target", [0, 0.02, 0.04, 0.97, 0.995])
 def test_the_range_is_narrowed_where_a_layer_would_leave_what_can_be(target):
     shares, counts = [0.01, 0.05, 0.02], [100, 300, 50]
-    found = layer_sparsities(shares, counts, target=target, deviation=0.08)
-    assert np.average(found, weights=counts) == pytest.approx(target, abs=1e-12)
-    assert min(found) >= 0
-    assert max(found) <= max(HIGHEST, target) + 1e-12
-    touched = min(found) == pytest.approx(0, abs=1e-12) or max(found) == pytest.approx(max(HIGHEST, target))
+    actual = layer_sparsities(shares, counts, target=target, deviation=0.08)
+    assert np.average(actual, weights=counts) == pytest.approx(target, abs=1e-12)
+    assert min(actual) >= 0
+    assert max(actual) <= max(HIGHEST, target) + 1e-12
+    touched = min(actual) == pytest.approx(0, abs=1e-12) or max(actual) == pytest.approx(max(HIGHEST, target))
     assert touched
 
 

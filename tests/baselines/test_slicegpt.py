@@ -80,11 +80,11 @@ def stated_bases(model, sizes, *, inherit=True) -> list[np.ndarray]:
 
     Without `inherit` the earlier half blocks read everything: PCA of the dense model.
     """
-    patched, found, seen = copy.deepcopy(model), [], {}
+    patched, actual, seen = copy.deepcopy(model), [], {}
 
     def reads(position, states):
         seen[position] = states.flatten(0, 1).double().numpy()
-        kept = found[position] if inherit and position < len(found) else np.eye(64)
+        kept = actual[position] if inherit and position < len(actual) else np.eye(64)
         return states @ torch.tensor(kept @ kept.T).to(states)
 
     for index, layer in enumerate(layers(patched)):
@@ -92,8 +92,8 @@ def stated_bases(model, sizes, *, inherit=True) -> list[np.ndarray]:
     for position, size in enumerate(sizes[:-1]):
         logits(patched)
         values, vectors = np.linalg.eigh(sum(np.outer(token, token) for token in seen[position]))
-        found.append(vectors[:, np.argsort(-values)[:size]])
-    return found
+        actual.append(vectors[:, np.argsort(-values)[:size]])
+    return actual
 
 
 def test_weights_are_the_dense_ones_between_the_principal_components_of_inputs_sliced_before(any_model):
@@ -103,9 +103,9 @@ def test_weights_are_the_dense_ones_between_the_principal_components_of_inputs_s
     state = {name: weight.double().numpy() for name, weight in smaller.state_dict().items()}
     old = {name: weight.double().numpy() for name, weight in dense.state_dict().items()}
 
-    def same(found, wanted):  # signs of eigenvectors are free; float32 inputs tell close ones apart to about 1e-3
-        assert found.shape == wanted.shape
-        assert np.abs(np.abs(found) - np.abs(wanted)).max() < 5e-3 * max(1, np.abs(wanted).max())
+    def same(actual, wanted):  # signs of eigenvectors are free; float32 inputs tell close ones apart to about 1e-3
+        assert actual.shape == wanted.shape
+        assert np.abs(np.abs(actual) - np.abs(wanted)).max() < 5e-3 * max(1, np.abs(wanted).max())
 
     same(state["model.embed_tokens.weight"], old["model.embed_tokens.weight"] @ bases[0])
     for index in range(6):
@@ -164,11 +164,11 @@ def test_a_bfloat16_norm_scales_its_linears_by_exactly_what_it_should():
     scales = [weights["input_layernorm.weight"][0].double() for weights in (narrow, wide)]
     assert abs(scales[0] / scales[1] - 1) > 4e-4
     for name in ("q_proj", "k_proj", "v_proj"):
-        found, wanted = (
+        actual, wanted = (
             (scale * weights[f"self_attn.{name}.weight"].double()).flatten()
             for scale, weights in zip(scales, (narrow, wide), strict=True)
         )
-        assert float(found @ wanted / (wanted @ wanted)) == pytest.approx(1, abs=1e-4)
+        assert float(actual @ wanted / (wanted @ wanted)) == pytest.approx(1, abs=1e-4)
 
 
 def test_principal_components_lose_less_than_random_directions_of_the_same_sizes(model, monkeypatch):
@@ -343,5 +343,5 @@ def test_calibration_decides_the_bases(model):
     other = compressed(reduced(sizes), model)
     with torch.no_grad():
         wanted = model(few).logits
-        errors = [float((found(few).logits - wanted).norm()) for found in (one, other)]
+        errors = [float((actual(few).logits - wanted).norm()) for actual in (one, other)]
     assert errors[0] < 0.01 * errors[1]  # one token's stream lies in few directions: all of it is kept

@@ -62,13 +62,13 @@ def test_cached_generation_equals_uncached(model):
 
 def test_both_kinds_of_attention_agree(model):
     smaller = compressed(reduced(MIXED), model)
-    found = logits(smaller)
+    actual = logits(smaller)
     smaller.set_attn_implementation("eager")
-    assert torch.allclose(logits(smaller), found, atol=1e-5)  # the order of float32 sums
+    assert torch.allclose(logits(smaller), actual, atol=1e-5)  # the order of float32 sums
     model.set_attn_implementation("eager")
     again = compressed(reduced(MIXED), model)
     assert again.config._attn_implementation == "eager"
-    assert torch.allclose(logits(again), found, atol=1e-3)  # bases from inputs that are rounded otherwise
+    assert torch.allclose(logits(again), actual, atol=1e-3)  # bases from inputs that are rounded otherwise
 
 
 def test_every_stream_has_its_size(sliced):

@@ -24,8 +24,8 @@ def test_projections_that_share_a_hessian_see_the_same_input(family, heads, tied
     for _, layer, feed in walk(model, TOKENS, batch=4):
         inputs, sums = projection_inputs(model, layer), hessians(feed)
         assert set(sums) == {name for name, _ in linears(layer)} - set(SAME_INPUT)
-        for name, found in sums.items():
-            assert torch.allclose(found, inputs[name].T @ inputs[name], rtol=1e-4, atol=1e-3)  # sums of other batches
+        for name, actual in sums.items():
+            assert torch.allclose(actual, inputs[name].T @ inputs[name], rtol=1e-4, atol=1e-3)  # sums of other batches
 
 
 def test_sparsegpt_takes_each_layers_inputs_from_the_layers_pruned_before_it():
@@ -36,8 +36,8 @@ def test_sparsegpt_takes_each_layers_inputs_from_the_layers_pruned_before_it():
     Each layer is compared, then replaced by ours, so that a near tie in one does not send all later ones elsewhere.
     """
     expected, _ = build()
-    found = SparseGPT(sparsity=0.5, block=32).compress(build()[0], Calibration(TOKENS))
-    for layer, ours in zip(layers(expected), layers(found), strict=True):
+    actual = SparseGPT(sparsity=0.5, block=32).compress(build()[0], Calibration(TOKENS))
+    for layer, ours in zip(layers(expected), layers(actual), strict=True):
         inputs = projection_inputs(expected, layer)
         for (name, linear), (_, result) in zip(linears(layer), linears(ours), strict=True):
             weight, gone = column_by_column(
@@ -81,9 +81,9 @@ def test_patterns_hold_in_every_group_also_in_half_precision(family, pattern, n,
 
 def test_sparsegpt_moves_a_layers_outputs_less_than_its_mask_alone():
     dense, _ = build()
-    found = SparseGPT(sparsity=0.5).compress(build()[0], Calibration(TOKENS))
+    actual = SparseGPT(sparsity=0.5).compress(build()[0], Calibration(TOKENS))
     inputs = projection_inputs(dense, layers(dense)[0])  # the first layer sees the same in both
-    for (name, linear), (_, ours) in zip(linears(layers(dense)[0]), linears(layers(found)[0]), strict=True):
+    for (name, linear), (_, ours) in zip(linears(layers(dense)[0]), linears(layers(actual)[0]), strict=True):
         masked = linear.weight * (ours.weight != 0)
         repaired, bare = (((linear.weight - w) @ inputs[name].T).square().sum() for w in (ours.weight, masked))
         assert repaired < bare, name

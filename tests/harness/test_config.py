@@ -371,8 +371,8 @@ def test_null_means_no_quantizer_as_in_other_tools():
 def test_a_methods_own_fields_parse(written, name, fields):
     run = compose([f'methods=["{written}"]'])
     assert run.methods == (written,)
-    kind, found = registry.parse(run.methods[0], {})
-    assert (kind.NAME, found) == (name, fields)
+    kind, actual = registry.parse(run.methods[0], {})
+    assert (kind.NAME, actual) == (name, fields)
 
 
 def test_written_fields_beat_settings_which_beat_defaults():

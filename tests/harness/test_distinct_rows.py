@@ -16,15 +16,15 @@ def names(tmp_path, *words: str) -> tuple[list[str], list[str]]:
 
 
 def test_equal_budgets_are_one_row_and_the_plan_says_so(tmp_path):
-    found, notices = names(tmp_path, "methods=[magnitude]", "budgets=[0.8,0.8,0.5]")
-    assert found == ["dense", "magnitude@0.8", "magnitude@0.5"]
+    actual, notices = names(tmp_path, "methods=[magnitude]", "budgets=[0.8,0.8,0.5]")
+    assert actual == ["dense", "magnitude@0.8", "magnitude@0.5"]
     assert "magnitude@0.8 is written twice; it is one row" in notices
 
 
 def test_a_recipe_written_otherwise_is_one_row_and_the_plan_says_so(tmp_path):
     methods = 'methods=[dense,"dense()","magnitude(budget=0.8)",magnitude]'
-    found, notices = names(tmp_path, methods, "budgets=[0.8]")
-    assert found == ["dense", "magnitude(budget=0.8)"]
+    actual, notices = names(tmp_path, methods, "budgets=[0.8]")
+    assert actual == ["dense", "magnitude(budget=0.8)"]
     assert "magnitude@0.8 is magnitude(budget=0.8) written otherwise; it is one row" in notices
     assert "dense() is dense written otherwise; it is one row" in notices
 

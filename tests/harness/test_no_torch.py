@@ -43,8 +43,8 @@ def told(*lines: list[str], cwd=None) -> list[list[str]]:
 def answers(tmp_path_factory):
     """What each line that computes nothing ended with, run where nothing is stored."""
     lines = [*REFUSED, *TOLD]
-    found = told(*(line.split() for line in lines), cwd=tmp_path_factory.mktemp("nothing"))
-    return dict(zip(lines, found, strict=True))
+    actual = told(*(line.split() for line in lines), cwd=tmp_path_factory.mktemp("nothing"))
+    return dict(zip(lines, actual, strict=True))
 
 
 @pytest.fixture(scope="module")

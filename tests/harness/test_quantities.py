@@ -59,7 +59,7 @@ def test_every_number_of_a_table_or_plot_is_in_the_one_table_with_a_direction():
     for axis in AXES:
         assert axis.fronts
         assert axis.axis
-    assert all(found.better for found in table().values())
+    assert all(actual.better for actual in table().values())
 
 
 def test_a_number_that_the_table_lacks_has_no_guessed_direction():
@@ -92,10 +92,10 @@ def test_a_metric_of_ones_own_without_a_direction_is_refused(tmp_path):
 
 def test_more_of_what_should_be_less_is_lost_and_worse_and_no_points():
     report = compare([side("dense", surprised(0.0)), side("nas", surprised(4.0))])
-    [found] = report.comparisons[0].tasks
-    assert (len(found.lost), len(found.gained)) == (24, 0)
-    assert found.difference.estimate == pytest.approx(6.0)
-    said = sentence(report, report.comparisons[0], found)
+    [actual] = report.comparisons[0].tasks
+    assert (len(actual.lost), len(actual.gained)) == (24, 0)
+    assert actual.difference.estimate == pytest.approx(6.0)
+    said = sentence(report, report.comparisons[0], actual)
     assert "nas is 6 above (worse) dense (10 against 4)" in said
     assert "points" not in said
     assert report.comparisons[0].average is None
@@ -165,8 +165,8 @@ def test_a_mean_whose_name_ends_like_a_perplexity_is_a_mean():
 
 def test_an_item_without_the_metric_is_not_in_its_mean():
     rows = [judged(0, 2.0), judged(1, 4.0), judged(2, 0.0) | {"metrics": [{"name": "acc", "value": 1.0}]}]
-    found = scores(rows, mean("surprisal", "lower"))
-    assert (found["surprisal"], found["n"]) == (3.0, 2)
+    actual = scores(rows, mean("surprisal", "lower"))
+    assert (actual["surprisal"], actual["n"]) == (3.0, 2)
     assert math.isnan(value(rows[2], mean("surprisal", "lower")))
     with pytest.raises(ValueError, match="^quiz: no item has the metric other$"):
         scores(rows, mean("other", "lower"))
@@ -175,8 +175,8 @@ def test_an_item_without_the_metric_is_not_in_its_mean():
 def test_pairs_need_the_metric_on_both_sides():
     first = [judged(number, 1.0 + number) for number in range(6)]
     gone = [row | {"metrics": []} if number == 2 else row for number, row in enumerate(first)]
-    [found] = compare([side("a", gone), side("b", gone)]).comparisons[0].tasks
-    assert found.difference.items == 5
+    [actual] = compare([side("a", gone), side("b", gone)]).comparisons[0].tasks
+    assert actual.difference.items == 5
     with pytest.raises(ValueError, match="judged of other items"):
         compare([side("a", first), side("b", gone)])
 

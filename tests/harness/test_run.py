@@ -113,7 +113,7 @@ def test_report_formats_are_written_without_running_anything(everything, capsys)
         assert main(["report", f"store={folder / 'store'}", f"report={folder / 'out'}", f"format={kind}"]) == 0
         assert file in capsys.readouterr().out
     listed = json.loads((folder / "out" / "report.json").read_text())
-    found = listed["rows"] if isinstance(listed, dict) else listed
+    actual = listed["rows"] if isinstance(listed, dict) else listed
     header = next(csv.reader((folder / "out" / "report.csv").open()))
     wanted = [
         "variant",
@@ -130,7 +130,7 @@ def test_report_formats_are_written_without_running_anything(everything, capsys)
     ]
     assert header[: len(wanted)] == wanted
     assert {*wanted, "demo_boolq.acc", "demo_boolq.acc_norm", "demo_boolq.stderr", "simulated", "status"} <= set(
-        found[0]
+        actual[0]
     )
 
 

@@ -44,9 +44,9 @@ def test_what_is_chosen_fits_and_more_would_not(slow, tmp_path):
 
 
 def test_more_minutes_never_choose_fewer_items(slow, tmp_path):
-    found = [effort(tmp_path, minutes).limit or 10**9 for minutes in (1.3, 2.2, 3, 20, 1000)]
-    assert found == sorted(found)
-    assert found[-1] == 10**9  # all
+    actual = [effort(tmp_path, minutes).limit or 10**9 for minutes in (1.3, 2.2, 3, 20, 1000)]
+    assert actual == sorted(actual)
+    assert actual[-1] == 10**9  # all
 
 
 def test_a_limit_that_was_asked_for_is_not_exceeded(slow, tmp_path):

@@ -166,8 +166,8 @@ def test_dense_accuracy_on_real_items_is_the_recorded_one(finished, data_dir, tm
     ]
     made = graph.build(config.compose(words))
     assert not execute(made, store, Watch()).failed
-    found = store.result(made.variants[0].measures["evaluate"].key)["tasks"]["arc_easy"]
-    assert (found["acc"], found["acc_norm"]) == (0.510, 0.465)
+    actual = store.result(made.variants[0].measures["evaluate"].key)["tasks"]["arc_easy"]
+    assert (actual["acc"], actual["acc_norm"]) == (0.510, 0.465)
 
 
 @pytest.mark.data
@@ -206,15 +206,15 @@ def test_scoring_costs_a_fraction_of_stock_and_little_more_than_the_floor(
         f"store={store.root}",
     ]
     assert main(["doctor", "scoring", *words, "dtype=float32", "format=json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    actual = json.loads(capsys.readouterr().out)
     ours, theirs, floor = (
         sum(each)
         for each in zip(
-            *((task["costs"]["tree"]["flops"], task["costs"]["hflm"]["flops"], task["floor_flops"]) for task in found),
+            *((task["costs"]["tree"]["flops"], task["costs"]["hflm"]["flops"], task["floor_flops"]) for task in actual),
             strict=True,
         )
     )
     assert ours <= 1.15 * floor
     assert theirs >= times * ours
-    peaks = [max(max(task["costs"][kind]["peak"]) for task in found) for kind in ("tree", "hflm")]
+    peaks = [max(max(task["costs"][kind]["peak"]) for task in actual) for kind in ("tree", "hflm")]
     assert peaks[0] <= peaks[1]

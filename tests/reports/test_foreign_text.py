@@ -50,8 +50,8 @@ def test_text_is_literal_in_tex():
 
 def test_text_is_literal_in_plots(tmp_path):
     def row(name: str, method: str, size: float, average: float) -> dict:
-        found = {"variant": name, "method": method, "quantizer": "none", "status": "ok", "bytes_on_disk": size}
-        return found | {"decode_ratio": 1.0, "average": average}
+        actual = {"variant": name, "method": method, "quantizer": "none", "status": "ok", "bytes_on_disk": size}
+        return actual | {"decode_ratio": 1.0, "average": average}
 
     rows = [row("dense", "dense", 2e8, 0.6), row(r"$\frac{$ {0} %s", "_own $x^", 1e8, 0.5)]
     facts = {"model": r"$\notacommand{$", "suite": "%(x)s {y}"}

@@ -71,7 +71,7 @@ def test_right_and_wrong_demo_answers_have_similar_lengths(name, split):
     for row in demo(name, split):
         for key, answer in zip(LABELS[name], answers(row), strict=True):
             lengths[key == label(row)].append(len(answer))
-    right, wrong = (sum(found) / len(found) for found in (lengths[True], lengths[False]))
+    right, wrong = (sum(actual) / len(actual) for actual in (lengths[True], lengths[False]))
     assert right == pytest.approx(wrong, rel=0.1)  # what "similar" means here: one character in ten
 
 

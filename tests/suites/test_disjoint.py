@@ -35,8 +35,8 @@ def searched(tiny, tmp_path, monkeypatch):
     def load(search, report, limit: int = 10**6):
         prompts.clear()
         folder = tmp_path / "scratch"
-        found, _ = load_items(search, report, tokenizer, model, folder, limit=limit, held_out=0, seed=0)
-        return list(prompts), Counter(item.task for item in found.items)
+        actual, _ = load_items(search, report, tokenizer, model, folder, limit=limit, held_out=0, seed=0)
+        return list(prompts), Counter(item.task for item in actual.items)
 
     return load
 
@@ -125,8 +125,8 @@ def asked(tmp_path_factory):
         for spec in specs:
             if (spec.task, use) not in kept:
                 report, search = ((spec,), ()) if use == "report" else ((), (spec,))
-                found = overlap.asked(report, search, tmp_path_factory.mktemp("asked"))
-                kept[spec.task, use] = [words for questions in found.values() for words in questions]
+                actual = overlap.asked(report, search, tmp_path_factory.mktemp("asked"))
+                kept[spec.task, use] = [words for questions in actual.values() for words in questions]
         return {spec.task: kept[spec.task, use] for spec in specs}
 
     return ask
@@ -141,8 +141,8 @@ def test_no_text_of_a_suite_asks_what_it_reports_or_searches(name, request, aske
     questions = [
         words
         for use, specs in (("report", report), ("search", search))
-        for found in asked(specs, use).values()
-        for words in found
+        for actual in asked(specs, use).values()
+        for words in actual
     ]
     for said in {suite.calibration, suite.training}:
         rows = text.rows(suites.text_source(said, data_dir))

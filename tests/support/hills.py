@@ -33,9 +33,9 @@ class Hills:
         return np.array([self.drops, *[len(self.widths) - 1] * self.layers])
 
     def canonical(self, genomes: np.ndarray) -> np.ndarray:
-        found = genomes.copy()
-        found[:, 1:][self._dropped(genomes)] = 0
-        return found
+        actual = genomes.copy()
+        actual[:, 1:][self._dropped(genomes)] = 0
+        return actual
 
     def _dropped(self, genomes: np.ndarray) -> np.ndarray:
         rank = np.argsort(self.order)  # when a layer is dropped
@@ -78,13 +78,13 @@ class Hills:
         return generator.integers(0, self.upper() + 1, (count, self.genes))
 
     def repair(self, genomes: np.ndarray, size: float, generator: np.random.Generator) -> np.ndarray:
-        found, top = genomes.copy(), len(self.widths) - 1
-        rows = np.arange(len(found))
-        moves = np.tile(np.arange(1, self.genes), (len(found), top))
+        actual, top = genomes.copy(), len(self.widths) - 1
+        rows = np.arange(len(actual))
+        moves = np.tile(np.arange(1, self.genes), (len(actual), top))
         for gene in generator.permuted(moves, axis=1).T:
-            gaps = size - self.sizes(found)
-            moved = found.copy()
-            moved[rows, gene] = np.clip(found[rows, gene] + np.sign(gaps).astype(int), 0, top)
+            gaps = size - self.sizes(actual)
+            moved = actual.copy()
+            moved[rows, gene] = np.clip(actual[rows, gene] + np.sign(gaps).astype(int), 0, top)
             better = np.abs(size - self.sizes(moved)) < np.abs(gaps)
-            found[better] = moved[better]
-        return found
+            actual[better] = moved[better]
+        return actual

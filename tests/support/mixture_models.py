@@ -66,10 +66,10 @@ def moved(weights):
 @torch.no_grad()
 def seen(model, ids=IDS):
     """Return (input, output), each (tokens, hidden), of every mixture in one forward pass, by layer."""
-    found = {}
+    actual = {}
     hooks = [
         mixture.register_forward_hook(
-            lambda _, inputs, output, index=index: found.update(
+            lambda _, inputs, output, index=index: actual.update(
                 {index: (inputs[0].flatten(0, 1).clone(), output.flatten(0, 1).clone())}
             )
         )
@@ -78,7 +78,7 @@ def seen(model, ids=IDS):
     model(ids)
     for hook in hooks:
         hook.remove()
-    return found
+    return actual
 
 
 def routed(mixture, token) -> dict[int, float]:

@@ -27,10 +27,10 @@ SHAPES = pytest.mark.parametrize(("heads", "tied"), [(4, True), (8, False)], ids
 
 def projection_inputs(model, layer) -> dict[str, torch.Tensor]:
     """Return what each projection of a layer receives in a plain forward pass of the whole model."""
-    found: dict[str, torch.Tensor] = {}
+    actual: dict[str, torch.Tensor] = {}
     hooks = [
         linear.register_forward_pre_hook(
-            lambda _, args, name=name: found.update({name: args[0].detach().flatten(0, 1)})
+            lambda _, args, name=name: actual.update({name: args[0].detach().flatten(0, 1)})
         )
         for name, linear in linears(layer)
     ]
@@ -38,7 +38,7 @@ def projection_inputs(model, layer) -> dict[str, torch.Tensor]:
         model(TOKENS)
     for hook in hooks:
         hook.remove()
-    return found
+    return actual
 
 
 def column_by_column(weight, inputs, *, sparsity=None, pattern=None, damping=0.01, block=16):

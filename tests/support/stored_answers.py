@@ -61,13 +61,13 @@ class Stored:
     def evaluation(self, rows: list[Row], metrics: dict[str, str], columns: Sequence[str] = ()) -> str:
         self.steps += 1
         key = f"{self.steps:040x}"[::-1]
-        found = {
+        actual = {
             name: scores([row for row in rows if row["task"] == name], metric(kind)) for name, kind in metrics.items()
         }
         with self.store.draft(key) as draft:
             table = pa.Table.from_pylist(rows, schema=SCHEMA)
             pq.write_table(table.select(list(columns)) if columns else table, draft / "items.parquet")
-            self.store.commit(key, draft, {"kind": "evaluate", "title": "evaluate", "result": {"tasks": found}})
+            self.store.commit(key, draft, {"kind": "evaluate", "title": "evaluate", "result": {"tasks": actual}})
         return key
 
     def run(self, name: str, variants: dict[str, list[Row] | None], *, metrics: dict[str, str] = METRICS, columns=()):

@@ -21,7 +21,7 @@ def searched(name="linas", seed=0, count=48, skill=0.0, luck=0.0, **more):
     """
     generator = np.random.default_rng([seed, len(name)])
     seeds = np.random.default_rng(7)
-    found = []
+    actual = []
     for index in range(count):
         draw = seeds if index < 16 else generator
         share = 0.5 + 0.5 * draw.random()
@@ -53,8 +53,8 @@ def searched(name="linas", seed=0, count=48, skill=0.0, luck=0.0, **more):
         }
         if index >= 16:
             record["predicted"] = true + 0.1 * draw.normal()
-        found.append(record)
-    reference = [1.02 * max(record["fitness"] for record in found[:16]), 1.02]
+        actual.append(record)
+    reference = [1.02 * max(record["fitness"] for record in actual[:16]), 1.02]
     facts = {
         "searcher": name,
         "space": "fine",
@@ -63,4 +63,4 @@ def searched(name="linas", seed=0, count=48, skill=0.0, luck=0.0, **more):
         "reference": reference,
     }
     own = {"name": name, "problem": 0, "limit": count, "evaluations": float(count), "search_seed": seed}
-    return facts | own | {"candidates": found} | more
+    return facts | own | {"candidates": actual} | more

@@ -72,12 +72,12 @@ def places(rows, among) -> list[int]:
 
 def kept_parts(smaller, model) -> list[tuple[list[int], list[int]]]:
     """Return which key-value groups and channels of `model` stayed in each layer, found by their weights."""
-    found = []
+    actual = []
     for ours, theirs in zip(layers(smaller), layers(model), strict=True):
         size = theirs.self_attn.head_dim
         pairs = ((ours.self_attn.k_proj, theirs.self_attn.k_proj, size), (ours.mlp.gate_proj, theirs.mlp.gate_proj, 1))
-        found.append(tuple(places(after.weight[::unit], before.weight[::unit]) for after, before, unit in pairs))
-    return found
+        actual.append(tuple(places(after.weight[::unit], before.weight[::unit]) for after, before, unit in pairs))
+    return actual
 
 
 def logits(model, tokens=TOKENS):

@@ -15,10 +15,10 @@ def knapsack(losses: np.ndarray, sizes: np.ndarray, genes: np.ndarray, limit: fl
 
     items = np.arange(len(genes))
     each = csr_array((np.ones(len(genes)), (genes, items)))
-    found = milp(
+    solution = milp(
         losses,
         integrality=np.ones(len(genes)),
         bounds=Bounds(0, 1),
         constraints=[LinearConstraint(each, 1, 1), LinearConstraint(sizes[None], ub=limit)],
     )
-    return np.flatnonzero(found.x > 0.5) if found.x is not None else None
+    return np.flatnonzero(solution.x > 0.5) if solution.x is not None else None

@@ -58,7 +58,7 @@ class Nsga2(Searcher):
             crossover=UniformCrossover(prob=self.crossover),
             mutation=PolynomialMutation(prob_var=self.mutation, eta=3, repair=RoundingRepair()),
             eliminate_duplicates=DefaultDuplicateElimination(
-                func=lambda found: landscape.canonical(found.get("X").astype(int)).astype(float)
+                func=lambda first: landscape.canonical(first.get("X").astype(int)).astype(float)
             ),
         )
         algorithm.setup(problem, termination=("n_gen", 1_000_000), seed=int(generator.integers(2**31)), verbose=False)

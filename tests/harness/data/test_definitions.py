@@ -24,8 +24,8 @@ def test_a_task_beside_the_suite_is_reported_and_searched(tmp_path, tiny):
     assert [row["question"] for row in task.eval_docs] == ["Is 4 even?", "Is 5 even?"]
     assert prompt(task, 1).count("Q: ") == 2
     model, tokenizer = tiny
-    found = load_items((search,), (spec,), tokenizer, model, tmp_path / "search", limit=9, held_out=0, seed=0)
-    assert len(found[0].items) == 3
+    actual = load_items((search,), (spec,), tokenizer, model, tmp_path / "search", limit=9, held_out=0, seed=0)
+    assert len(actual[0].items) == 3
 
 
 def test_a_task_beside_the_suite_may_include_and_name_functions(tmp_path):
@@ -214,8 +214,8 @@ def test_a_group_of_lm_eval_that_the_table_lacks_loads_by_its_name(tmp_path, mon
     assert spec.source.folder is None
     assert spec.source.content == "allenai/ai2_arc/ARC-Challenge@revision"
     assert tasks.searchable(search)
-    found = tasks.load((spec,), tmp_path / "scratch")
-    assert {name: sorted(parts) for name, parts in found.items()} == {"ai2_arc": ["arc_challenge", "arc_easy"]}
-    assert prompt(found["ai2_arc"]["arc_easy"]).count("Answer:") == 2
+    actual = tasks.load((spec,), tmp_path / "scratch")
+    assert {name: sorted(parts) for name, parts in actual.items()} == {"ai2_arc": ["arc_challenge", "arc_easy"]}
+    assert prompt(actual["ai2_arc"]["arc_easy"]).count("Answer:") == 2
     assert len(registered("mmlu")) == 57
     assert {Definition(keys).examples for keys in registered("mmlu").values()} == {"dev"}

@@ -67,8 +67,8 @@ def hub(monkeypatch) -> list[tuple[str, str | None]]:
         first = {key: f"{value} {name}" if key == "question" else value for key, value in ROWS[path].items()}
         blank = {**first, "text": " \n"} if "text" in first else first
         splits = SPLITS.get(path, ("train", "validation", "test"))
-        found = datasets.DatasetDict({each: datasets.Dataset.from_list([first, blank]) for each in splits})
-        return found[split] if split else found
+        actual = datasets.DatasetDict({each: datasets.Dataset.from_list([first, blank]) for each in splits})
+        return actual[split] if split else actual
 
     monkeypatch.setattr("datasets.load_dataset", answer)
     monkeypatch.setattr("harness.data.hub.settle", lambda: True)

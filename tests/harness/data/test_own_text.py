@@ -91,8 +91,8 @@ def test_a_suites_text_lies_beside_it(tmp_path, monkeypatch):
     (tmp_path / "suite" / "mine.txt").write_text(PROSE)
     monkeypatch.chdir(tmp_path)
     run = config.compose(words(tmp_path, "suite=suite/mine.yaml", "methods=[wanda]"))
-    found = {node.step.calibration.source for node in graph.build(run).steps() if node.step.KIND == "compress"}
-    assert {source.name for source in found} == {own_text.NAME}
+    actual = {node.step.calibration.source for node in graph.build(run).steps() if node.step.KIND == "compress"}
+    assert {source.name for source in actual} == {own_text.NAME}
 
 
 WRONG = {

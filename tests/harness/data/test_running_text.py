@@ -64,8 +64,8 @@ def test_windows_leave_no_token_out_but_the_last_ones():
     _, tokenizer = build()
     text = RAW * 40
     ids = tokenizer(text, add_special_tokens=False).input_ids
-    found = windows(text, tokenizer, 32)
-    read = [token for request in found for token in (*request.context, *request.continuation)]
+    actual = windows(text, tokenizer, 32)
+    read = [token for request in actual for token in (*request.context, *request.continuation)]
     assert read == ids[: len(ids) // 32 * 32]
     with pytest.raises(ValueError, match="less than one window of 100000$"):
         windows(text, tokenizer, 100000)

@@ -41,18 +41,18 @@ def subjects(tmp_path, monkeypatch) -> Path:
 def test_a_subject_has_its_own_rows_only(subjects, tmp_path):
     spec = TaskSpec(source=origin.source("mmlu_virology", subjects))
     assert spec.source.rows == 3
-    found = tasks.load((spec,), tmp_path / "scratch")
-    assert list(found) == ["mmlu_virology"]
-    [(part, task)] = found["mmlu_virology"].items()
+    actual = tasks.load((spec,), tmp_path / "scratch")
+    assert list(actual) == ["mmlu_virology"]
+    [(part, task)] = actual["mmlu_virology"].items()
     assert part == "mmlu_virology"
     assert [row["question"] for row in task.eval_docs] == [f"test virology {index}?" for index in range(3)]
 
 
 def test_the_group_has_every_subject_as_a_part(subjects, tmp_path):
     spec = TaskSpec(source=origin.source("mmlu", subjects), label="all")
-    found = tasks.load((spec,), tmp_path / "scratch")
-    assert {name: list(parts) for name, parts in found.items()} == {"all": ["mmlu_anatomy", "mmlu_virology"]}
-    for part, task in found["all"].items():
+    actual = tasks.load((spec,), tmp_path / "scratch")
+    assert {name: list(parts) for name, parts in actual.items()} == {"all": ["mmlu_anatomy", "mmlu_virology"]}
+    for part, task in actual["all"].items():
         assert {row["subject"] for row in task.eval_docs} == {part.removeprefix("mmlu_")}
     assert spec.source.rows == 6
 
@@ -102,10 +102,10 @@ def test_the_table_asks_lm_eval_for_the_subjects():
     assert known is not None
     assert len(known.parts) == 57
     assert set(known.parts) == set(definitions(DataSource(name="mmlu")))
-    for part, found in definitions(DataSource(name="mmlu")).items():
+    for part, actual in definitions(DataSource(name="mmlu")).items():
         leaf = catalogue.layout(part)
         assert leaf is not None
-        assert found.keys["dataset_name"] == leaf.subject
+        assert actual.keys["dataset_name"] == leaf.subject
 
 
 def test_one_task_can_stand_in_a_suite_twice(tmp_path):
@@ -116,8 +116,8 @@ def test_one_task_can_stand_in_a_suite_twice(tmp_path):
         ("piqa_2", "demo_piqa", 2),
     ]
     assert [spec.name for spec in search] == ["demo_piqa"]
-    found = tasks.load(tuple(report), tmp_path / "scratch")
-    assert [prompt(parts["demo_piqa"]).count("Answer:") for parts in found.values()] == [1, 3]
+    actual = tasks.load(tuple(report), tmp_path / "scratch")
+    assert [prompt(parts["demo_piqa"]).count("Answer:") for parts in actual.values()] == [1, 3]
     assert report[0].fingerprint_fields() != report[1].model_copy(update={"shots": 0}).fingerprint_fields()
 
 

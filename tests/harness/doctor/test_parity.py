@@ -25,11 +25,11 @@ def page(likelihood: float) -> dict:
 
 
 def test_equal_answers_are_parity():
-    found = compare("piqa", [choice([-1.0, -2.0], 0)] * 2, [choice([-1.0005, -2.0], 0)] * 2, metric("acc"))
-    assert found.equal
-    assert (found.items, found.likelihoods, found.differing) == (2, 4, 0)
-    assert found.largest == pytest.approx(0.0005)
-    assert found.ours["acc"] == found.theirs["acc"] == 1.0
+    actual = compare("piqa", [choice([-1.0, -2.0], 0)] * 2, [choice([-1.0005, -2.0], 0)] * 2, metric("acc"))
+    assert actual.equal
+    assert (actual.items, actual.likelihoods, actual.differing) == (2, 4, 0)
+    assert actual.largest == pytest.approx(0.0005)
+    assert actual.ours["acc"] == actual.theirs["acc"] == 1.0
 
 
 def test_another_prediction_counts_unless_the_top_choices_are_tied():
@@ -40,8 +40,8 @@ def test_another_prediction_counts_unless_the_top_choices_are_tied():
 
 
 def test_a_log_likelihood_that_is_off_is_no_parity():
-    found = compare("piqa", [choice([-1.0, -2.0], 0)], [choice([-1.0, -2.0011], 0)], metric("acc"))
-    assert (found.over, found.equal) == (1, False)
+    actual = compare("piqa", [choice([-1.0, -2.0], 0)], [choice([-1.0, -2.0011], 0)], metric("acc"))
+    assert (actual.over, actual.equal) == (1, False)
 
 
 def test_a_page_may_differ_by_the_rounding_of_the_oracles_float32_sum_and_no_more():
@@ -86,8 +86,8 @@ def test_the_command_finds_a_scorer_that_is_off_by_a_hundredth(tmp_path, capsys,
     monkeypatch.setattr(scorer, "judge", shifted)
     assert main([*WORDS, f"store={tmp_path}", "format=json"]) == 1
     printed = capsys.readouterr().out
-    found = json.loads(printed[: printed.rindex("]") + 1])
-    assert all(result["parity"]["over"] == result["parity"]["likelihoods"] > 0 for result in found)
+    actual = json.loads(printed[: printed.rindex("]") + 1])
+    assert all(result["parity"]["over"] == result["parity"]["likelihoods"] > 0 for result in actual)
     assert "demo_boolq, demo_piqa differ" in printed
 
 

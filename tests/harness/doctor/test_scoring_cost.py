@@ -71,11 +71,11 @@ def test_both_engines_are_measured_on_the_same_requests(tiny):
     model, tokenizer = tiny
     pairs = [(f"the cat {index}", answer) for index in range(6) for answer in (" sat", " ran far", " ")]
     asked = [Instance("loglikelihood", {}, pair, index) for index, pair in enumerate(pairs)]
-    found = measure("cats", model, tokenizer, asked, rounds=2)
-    assert found.requests == len(pairs)
-    assert 1.0 <= found.above_floor < 1.3
-    assert found.ratio("flops") > 1.2
-    for cost in found.costs.values():
+    actual = measure("cats", model, tokenizer, asked, rounds=2)
+    assert actual.requests == len(pairs)
+    assert 1.0 <= actual.above_floor < 1.3
+    assert actual.ratio("flops") > 1.2
+    for cost in actual.costs.values():
         assert (len(cost.cpu), len(cost.wall), len(cost.peak)) == (2, 2, 2)
         assert min(cost.cpu) > 0
 
@@ -90,5 +90,5 @@ def test_the_command_prints_a_line_a_task_and_their_sum(tmp_path, capsys):
         "all",
     ]
     assert main(["doctor", "scoring", *words, f"store={tmp_path}", "format=json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert all(result["costs"]["tree"]["flops"] >= result["floor_flops"] > 0 for result in found)
+    actual = json.loads(capsys.readouterr().out)
+    assert all(result["costs"]["tree"]["flops"] >= result["floor_flops"] > 0 for result in actual)

@@ -102,9 +102,9 @@ def test_turns_alternate_so_that_neither_way_is_always_first():
     def way(name):
         return lambda: asked.append(name) or {"accuracy": np.zeros(1)}
 
-    found = searching.alternating({"a": way("a"), "b": way("b")}, rounds=3, told=str)
+    actual = searching.alternating({"a": way("a"), "b": way("b")}, rounds=3, told=str)
     assert asked == ["a", "b", "b", "a", "a", "b"]
-    assert [len(one.wall) for one in found.values()] == [3, 3]
+    assert [len(one.wall) for one in actual.values()] == [3, 3]
 
 
 def test_the_peak_is_of_the_watched_work_and_not_of_its_parent():

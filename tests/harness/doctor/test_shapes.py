@@ -44,8 +44,8 @@ def test_a_geometry_has_the_parameters_that_its_model_card_tells(geometry, param
 
 
 def test_the_corners_of_the_papers_space_have_its_sizes():
-    found = space(empty("llama-2-7b"))
-    sizes = {name: found.body.parameters(one) / 1e9 for name, one in corners(found).items()}
+    actual = space(empty("llama-2-7b"))
+    sizes = {name: actual.body.parameters(one) / 1e9 for name, one in corners(actual).items()}
     assert sizes == {
         "32 layers, 0 narrow": pytest.approx(6.738, abs=5e-4),
         "32 layers, 32 narrow": pytest.approx(4.574, abs=5e-4),
@@ -56,12 +56,12 @@ def test_the_corners_of_the_papers_space_have_its_sizes():
 
 @pytest.mark.parametrize("geometry", ["llama-2-7b", "smollm2-135m", "tiny"])
 def test_mixes_are_smaller_by_half_within_a_percent_at_several_depths(geometry):
-    found = space(empty(geometry))
-    chosen = mixes(found, 1 / 1.5, 2, seed=0)
+    actual = space(empty(geometry))
+    chosen = mixes(actual, 1 / 1.5, 2, seed=0)
     assert len(chosen) == len(set(chosen.values())) == 4
     assert len({len(one.kept()) for one in chosen.values()}) == 2
     for name, one in chosen.items():
-        assert found.body.parameters(one) == pytest.approx(found.body.dense / 1.5, rel=0.01)
+        assert actual.body.parameters(one) == pytest.approx(actual.body.dense / 1.5, rel=0.01)
         widths = [one.blocks[index].width for index in one.kept()]
         assert name.startswith(f"{len(widths)} layers, {sum(width < max(widths) for width in widths)} narrow")
 
@@ -91,8 +91,8 @@ def test_the_same_weights_loaded_by_transformers_give_the_same_bits(tiny_shape, 
 
 
 def test_a_member_in_place_gives_the_bits_of_its_copy(tiny_shape):
-    found = space(tiny_shape)
-    for one in [*corners(found).values(), *mixes(found, 1 / 1.5, 1, seed=0).values()]:
+    actual = space(tiny_shape)
+    for one in [*corners(actual).values(), *mixes(actual, 1 / 1.5, 1, seed=0).values()]:
         copy = extracted(tiny_shape, one)
         ids = torch.arange(40)[None]
         with torch.inference_mode():
@@ -121,7 +121,7 @@ def test_every_member_runs_beside_dense_and_each_goes_first_equally_often(monkey
     )
     next(turns)
     del asked[:16]  # the round that warms up, and the first
-    assert [set(found) for found in turns] == [{"a", "b"}] * 3
+    assert [set(actual) for actual in turns] == [{"a", "b"}] * 3
     steps = [name for name in asked if name != "run"]
     pairs = list(zip(steps[::2], steps[1::2], strict=True))
     assert all(("dense" in pair) and pair != ("dense", "dense") for pair in pairs)
@@ -149,9 +149,9 @@ def test_the_command_prints_a_line_a_member_labelled_shape_only(capsys):
     assert names[0] == "16 layers, 0 narrow"
     assert len(names) == len(set(names)) == 6
     assert main([*words, "format=json"]) == 0
-    found = json.loads(capsys.readouterr().out)["members"]
-    assert [row["member"] for row in found] == names
-    assert all(len(row[kind]["seconds"]) == 2 for row in found for kind in ("prefill", "decode"))
+    actual = json.loads(capsys.readouterr().out)["members"]
+    assert [row["member"] for row in actual] == names
+    assert all(len(row[kind]["seconds"]) == 2 for row in actual for kind in ("prefill", "decode"))
 
 
 def test_an_interrupt_prints_the_rounds_that_are_done(monkeypatch, capsys):

@@ -82,7 +82,7 @@ def test_every_kind_of_task_gets_the_numbers_that_lm_eval_gives(name, specs, tin
     rows = lm_eval_rows(name, parts, TreeLM(model, tokenizer), None)
     theirs = evaluate(TreeLM(model, tokenizer), {"tasks": parts}, bootstrap_iters=0)["results"][name]
     assert len(rows) == len(ROWS)
-    for kind in [found["metric"] for found in KINDS[name]["metric_list"]]:
+    for kind in [actual["metric"] for actual in KINDS[name]["metric_list"]]:
         assert kind in present(rows[0])
         assert scores(rows, spec.others[kind])[kind] == pytest.approx(theirs[f"{kind},none"], rel=1e-9)
 
@@ -121,11 +121,11 @@ def step(specs, tiny_folder, tmp_path):
     made = Evaluate(tasks=specs, batch_tokens=16)
 
     def work(name: str) -> Work:
-        found = Work(tmp_path / name, tmp_path / "scratch", Store(tmp_path / "store"), "key", (), (), "cpu")
-        found.draft.mkdir()
-        found.scratch.mkdir(exist_ok=True)
-        found.checkpoint = lambda keys=(): tiny_folder  # type: ignore[method-assign]
-        return found
+        actual = Work(tmp_path / name, tmp_path / "scratch", Store(tmp_path / "store"), "key", (), (), "cpu")
+        actual.draft.mkdir()
+        actual.scratch.mkdir(exist_ok=True)
+        actual.checkpoint = lambda keys=(): tiny_folder  # type: ignore[method-assign]
+        return actual
 
     return made, work
 
@@ -191,8 +191,8 @@ def test_a_run_on_a_suite_of_ones_own_ends_in_complete_rows(mine, tmp_path):
     store.prepare()
     made = graph.build(run)
     assert not execute(made, store, Watch()).failed
-    found = store.result(made.variants[0].measures["evaluate"].key)["tasks"]
-    assert {name: spec_metric in found[name] for name, spec_metric in made.metrics.items()} == dict.fromkeys(
+    actual = store.result(made.variants[0].measures["evaluate"].key)["tasks"]
+    assert {name: spec_metric in actual[name] for name, spec_metric in made.metrics.items()} == dict.fromkeys(
         KINDS, True
     )
 

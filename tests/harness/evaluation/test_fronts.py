@@ -53,5 +53,5 @@ def test_hypervolume_equals_counted_grid_cells_and_moocores(seed):
 
 def test_areas_of_shares_are_the_hypervolume_of_the_front():
     sizes, qualities = np.random.default_rng(3).uniform(0.2, 1.1, 9), np.random.default_rng(4).uniform(0, 1, (5, 9))
-    for found, each in zip(areas(sizes, qualities), qualities, strict=True):
-        assert found == pytest.approx(hypervolume(np.stack([sizes, -each], axis=1), np.array([1.0, 0.0])))
+    for actual, each in zip(areas(sizes, qualities), qualities, strict=True):
+        assert actual == pytest.approx(hypervolume(np.stack([sizes, -each], axis=1), np.array([1.0, 0.0])))

@@ -61,13 +61,13 @@ def test_no_spread_between_clusters_is_no_error(values, clusters):
 
 def test_accuracies_and_the_headline_error_are_recomputed_from_rows():
     rows = [row(0, 1, 0, "a"), row(1, 1, 1, "b"), row(2, 2, 0, "c"), row(0, 3, 3, "d")]
-    found = scores(rows, metric("acc"))
-    assert (found["acc"], found["acc_norm"], found["n"]) == (0.5, 0.5, 4)
-    assert found["stderr"] == found["acc_stderr"] == pytest.approx(math.sqrt(1 / 3 / 4))
+    actual = scores(rows, metric("acc"))
+    assert (actual["acc"], actual["acc_norm"], actual["n"]) == (0.5, 0.5, 4)
+    assert actual["stderr"] == actual["acc_stderr"] == pytest.approx(math.sqrt(1 / 3 / 4))
     rows[0]["prediction_norm"] = 0
-    found = scores(rows, metric("acc_norm"))
-    assert (found["acc"], found["acc_norm"]) == (0.5, 0.75)
-    assert found["stderr"] == found["acc_norm_stderr"] == pytest.approx(math.sqrt(0.25 / 4))
+    actual = scores(rows, metric("acc_norm"))
+    assert (actual["acc"], actual["acc_norm"]) == (0.5, 0.75)
+    assert actual["stderr"] == actual["acc_norm_stderr"] == pytest.approx(math.sqrt(0.25 / 4))
 
 
 def test_perplexity_divides_all_loss_by_all_units():

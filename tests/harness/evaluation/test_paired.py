@@ -35,32 +35,32 @@ def of(lost: int, gained: int, kept: int, **more):
 
 def test_a_difference_its_error_and_interval_by_hand():
     sides = np.array([1.0, 1, 0, 0]), np.array([1.0, 0, 1, 1])
-    found = compare(*sides, np.ones(4), alone(4))
+    actual = compare(*sides, np.ones(4), alone(4))
     # differences 0, -1, 1, 1: mean 1/4, sum of squared deviations 11/4, variance 11/12
-    assert found.estimate == 0.25
-    assert found.stderr == pytest.approx(math.sqrt(11 / 12 / 4))
+    assert actual.estimate == 0.25
+    assert actual.stderr == pytest.approx(math.sqrt(11 / 12 / 4))
     half = 3.182446 * math.sqrt(11 / 48)  # Student's 97.5 % point with 3 degrees of freedom, from a table
-    assert (found.low, found.high) == (-1.0, 1.0)  # 0.25 -+ 1.52 leaves what accuracies can differ by
+    assert (actual.low, actual.high) == (-1.0, 1.0)  # 0.25 -+ 1.52 leaves what accuracies can differ by
     tenfold = compare(*(10 * side for side in sides), np.ones(4), alone(4))  # no accuracies, so no bound
     assert (tenfold.low, tenfold.high) == (pytest.approx(2.5 - 10 * half), pytest.approx(2.5 + 10 * half))
-    assert (found.up, found.down, found.items) == (2, 1, 4)
+    assert (actual.up, actual.down, actual.items) == (2, 1, 4)
 
 
 def test_the_interval_is_that_of_a_paired_t_test():
     rng = np.random.default_rng(0)
     reference, variant = rng.random((2, 40))
     low, high = stats.ttest_rel(variant, reference).confidence_interval(0.9)
-    found = compare(reference, variant, np.ones(40), alone(40), level=0.9)
-    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    actual = compare(reference, variant, np.ones(40), alone(40), level=0.9)
+    assert (actual.low, actual.high) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_the_error_is_clustered_as_that_of_a_score():
     rng = np.random.default_rng(1)
     reference, variant = (rng.random((2, 120)) < 0.6).astype(float)
     clusters = rng.integers(0, 17, 120)
-    found = compare(reference, variant, np.ones(120), clusters)
-    assert found.stderr == pytest.approx(clustered_stderr(variant - reference, list(clusters)), rel=1e-12)
-    assert (found.clusters, found.freedom) == (17, 16)
+    actual = compare(reference, variant, np.ones(120), clusters)
+    assert actual.stderr == pytest.approx(clustered_stderr(variant - reference, list(clusters)), rel=1e-12)
+    assert (actual.clusters, actual.freedom) == (17, 16)
 
 
 def test_copies_of_an_item_teach_nothing():
@@ -73,10 +73,10 @@ def test_copies_of_an_item_teach_nothing():
 
 def test_few_clusters_widen_the_interval():
     sides = [2 * side for side in answers(3, 6, 1)]  # no accuracies, so the interval is not cut at a difference of 1
-    found = compare(*sides, np.ones(10), alone(10))
+    actual = compare(*sides, np.ones(10), alone(10))
     few = compare(*sides, np.ones(10), np.array([0] * 5 + [1] * 5))
     assert (few.high - few.low) / few.stderr == pytest.approx(2 * stats.t.ppf(0.975, 1))
-    assert (found.high - found.low) / found.stderr == pytest.approx(2 * stats.t.ppf(0.975, 9))
+    assert (actual.high - actual.low) / actual.stderr == pytest.approx(2 * stats.t.ppf(0.975, 9))
 
 
 def test_losses_differ_by_nats_a_unit_whatever_the_lengths():
@@ -84,14 +84,14 @@ def test_losses_differ_by_nats_a_unit_whatever_the_lengths():
     units = rng.integers(50, 500, 60).astype(float)
     reference = units * (3 + 0.2 * rng.standard_normal(60))
     variant = reference + units * (0.1 + 0.05 * rng.standard_normal(60))
-    found = compare(reference, variant, units, alone(60))
-    assert found.estimate == pytest.approx(variant.sum() / units.sum() - reference.sum() / units.sum())
+    actual = compare(reference, variant, units, alone(60))
+    assert actual.estimate == pytest.approx(variant.sum() / units.sum() - reference.sum() / units.sum())
     # resampling pages gives the same error as the linearised one: 4000 draws know it to 1.1 %, 60 pages lack 1/120
     picks = rng.integers(0, 60, (4000, 60))
     draws = ((variant - reference)[picks].sum(axis=1)) / units[picks].sum(axis=1)
-    assert found.stderr == pytest.approx(draws.std(), rel=0.05)
-    assert found.mcnemar is None
-    assert found.test == "sign-flip"
+    assert actual.stderr == pytest.approx(draws.std(), rel=0.05)
+    assert actual.mcnemar is None
+    assert actual.test == "sign-flip"
 
 
 def test_exchanging_the_sides_changes_the_sign_alone():
@@ -110,8 +110,8 @@ def coverage(clusters: int, size: int, *, level: float, trials: int) -> float:
         better = np.repeat(rng.random(clusters) * 0.2, size)  # and so is what the variant gains: 0.1 in the mean
         draw = rng.random(clusters * size)
         reference, variant = draw < easy * 0.8, draw < easy * 0.8 + better
-        found = compare(reference.astype(float), variant.astype(float), np.ones(len(index)), index, level=level)
-        held += found.low <= 0.1 <= found.high
+        actual = compare(reference.astype(float), variant.astype(float), np.ones(len(index)), index, level=level)
+        held += actual.low <= 0.1 <= actual.high
     return held / trials
 
 
@@ -131,9 +131,9 @@ def test_mcnemar_is_the_two_sided_binomial_of_the_flips(up, down):
 
 
 def test_items_of_their_own_are_tested_by_mcnemar():
-    found = of(2, 8, 30)
-    assert (found.test, found.up, found.down) == ("McNemar", 8, 2)
-    assert found.p == found.mcnemar == pytest.approx(112 / 1024)  # 2 (1 + 10 + 45) / 2^10
+    actual = of(2, 8, 30)
+    assert (actual.test, actual.up, actual.down) == ("McNemar", 8, 2)
+    assert actual.p == actual.mcnemar == pytest.approx(112 / 1024)  # 2 (1 + 10 + 45) / 2^10
 
 
 def test_signs_of_single_flips_are_mcnemars():
@@ -145,18 +145,18 @@ def test_signs_of_single_flips_are_mcnemars():
 def test_flips_that_share_a_passage_are_tested_by_passage():
     reference, variant = answers(0, 12, 12)
     clusters = np.concatenate([np.arange(12) // 4, 3 + np.arange(12)])
-    found = compare(reference, variant, np.ones(24), clusters)
-    assert found.test == "sign-flip"
-    assert found.p == pytest.approx(0.25)  # three passages of four gained items: 2 of the 8 ways to give them signs
-    assert found.mcnemar == pytest.approx(2 / 2**12)
+    actual = compare(reference, variant, np.ones(24), clusters)
+    assert actual.test == "sign-flip"
+    assert actual.p == pytest.approx(0.25)  # three passages of four gained items: 2 of the 8 ways to give them signs
+    assert actual.mcnemar == pytest.approx(2 / 2**12)
     apart = compare(reference, variant, np.ones(24), np.concatenate([np.arange(12), np.arange(12)]))
     assert apart.test == "McNemar"  # sharing with an item that did not flip changes nothing
 
 
 def test_a_mass_has_no_mcnemar():
     rng = np.random.default_rng(3)
-    found = compare(*rng.random((2, 30)), np.ones(30), alone(30))
-    assert (found.test, found.mcnemar) == ("sign-flip", None)
+    actual = compare(*rng.random((2, 30)), np.ones(30), alone(30))
+    assert (actual.test, actual.mcnemar) == ("sign-flip", None)
 
 
 @pytest.mark.parametrize("sums", [[0.3, 1.2, -0.4, 0.9, 2.2], [1.0, 2.0, -3.0, 4.0, 4.0, 5.0], [0.1, 0.2, 0.3, -0.6]])
@@ -215,8 +215,8 @@ def test_the_detectable_difference_is_found_four_times_of_five():
 
     effect = float(np.mean([drawn(0.0).detectable for _ in range(200)]))
     assert effect == pytest.approx(2.8016 * math.sqrt(flips / items), rel=0.01)  # 1.960 + 0.842, of 399 degrees
-    found = np.mean([(once := drawn(effect)).low > 0 or once.high < 0 for _ in range(1000)])
-    assert found == pytest.approx(
+    actual = np.mean([(once := drawn(effect)).low > 0 or once.high < 0 for _ in range(1000)])
+    assert actual == pytest.approx(
         0.8, abs=0.05
     )  # 1000 trials: 1.3 % a sigma; the error shrinks a little with the effect
     by_mcnemar = np.mean([drawn(effect).p < 0.05 for _ in range(1000)])
@@ -224,19 +224,19 @@ def test_the_detectable_difference_is_found_four_times_of_five():
 
 
 def test_no_flip_is_no_proof_of_equality():
-    found = of(0, 0, 100)
-    assert (found.estimate, found.stderr) == (0.0, 0.0)
-    assert -found.low == found.high == pytest.approx(0.0295, abs=1e-4)  # three in a hundred, the rule of three
-    assert (1 - found.high) ** 100 == pytest.approx(0.05)  # so many would show no flip once in twenty
-    assert unanimous(1.0, 100) == (pytest.approx(1 - 2 * found.high), 1.0)
+    actual = of(0, 0, 100)
+    assert (actual.estimate, actual.stderr) == (0.0, 0.0)
+    assert -actual.low == actual.high == pytest.approx(0.0295, abs=1e-4)  # three in a hundred, the rule of three
+    assert (1 - actual.high) ** 100 == pytest.approx(0.05)  # so many would show no flip once in twenty
+    assert unanimous(1.0, 100) == (pytest.approx(1 - 2 * actual.high), 1.0)
     assert of(0, 40, 0).low == pytest.approx(1 - 2 * (1 - 0.05 ** (1 / 40)))
 
 
 def test_no_flip_needs_six_one_way_to_show_anything():
     assert exact_mcnemar(5, 0) > 0.05 > exact_mcnemar(6, 0)
-    found = of(0, 0, 100)
-    assert stats.binom.sf(5, 100, found.detectable) == pytest.approx(0.8)
-    assert of(1, 0, 99).detectable == found.detectable  # one flip's own error would promise 2.8 points
+    actual = of(0, 0, 100)
+    assert stats.binom.sf(5, 100, actual.detectable) == pytest.approx(0.8)
+    assert of(1, 0, 99).detectable == actual.detectable  # one flip's own error would promise 2.8 points
     assert of(0, 0, 5).detectable is None
     assert stats.binom.sf(7, 100, of(0, 0, 100, level=0.99).detectable) == pytest.approx(
         0.8
@@ -244,16 +244,16 @@ def test_no_flip_needs_six_one_way_to_show_anything():
 
 
 def test_one_cluster_says_nothing_of_others():
-    found = compare(*answers(1, 5, 4), np.ones(10), np.zeros(10))
-    assert (found.stderr, found.low, found.high, found.detectable) == (None, None, None, None)
-    assert found.estimate == pytest.approx(0.4)
-    assert found.p == 1.0  # one sign, both ways as extreme
+    actual = compare(*answers(1, 5, 4), np.ones(10), np.zeros(10))
+    assert (actual.stderr, actual.low, actual.high, actual.detectable) == (None, None, None, None)
+    assert actual.estimate == pytest.approx(0.4)
+    assert actual.p == 1.0  # one sign, both ways as extreme
 
 
 def test_equal_losses_promise_no_width():
     losses = np.array([3.0, 5.0, 4.0])
-    found = compare(losses, losses, np.ones(3), alone(3))
-    assert (found.estimate, found.low, found.high, found.detectable, found.p) == (0.0, None, None, None, 1.0)
+    actual = compare(losses, losses, np.ones(3), alone(3))
+    assert (actual.estimate, actual.low, actual.high, actual.detectable, actual.p) == (0.0, None, None, None, 1.0)
 
 
 def test_detectable_scales_with_the_error_and_widens_for_few_clusters():
@@ -266,18 +266,18 @@ def test_detectable_scales_with_the_error_and_widens_for_few_clusters():
 
 def test_an_average_counts_every_task_alike():
     large, small = of(300, 0, 700), of(0, 6, 4)
-    found = average([large, small])
-    assert found.estimate == pytest.approx((-0.3 + 0.6) / 2)  # all items pooled would say -0.29
-    assert found.stderr == pytest.approx(math.sqrt(large.stderr**2 + small.stderr**2) / 2)
-    assert (found.items, found.up, found.down) == (1010, 6, 300)
-    assert found.mcnemar is None
+    actual = average([large, small])
+    assert actual.estimate == pytest.approx((-0.3 + 0.6) / 2)  # all items pooled would say -0.29
+    assert actual.stderr == pytest.approx(math.sqrt(large.stderr**2 + small.stderr**2) / 2)
+    assert (actual.items, actual.up, actual.down) == (1010, 6, 300)
+    assert actual.mcnemar is None
 
 
 def test_an_average_of_like_tasks_adds_their_degrees_of_freedom():
     task = of(4, 9, 27)
-    found = average([task, task, task])
-    assert found.freedom == pytest.approx(3 * 39)
-    assert found.high - found.estimate == pytest.approx(stats.t.ppf(0.975, 117) * task.stderr / math.sqrt(3))
+    actual = average([task, task, task])
+    assert actual.freedom == pytest.approx(3 * 39)
+    assert actual.high - actual.estimate == pytest.approx(stats.t.ppf(0.975, 117) * task.stderr / math.sqrt(3))
     assert average([task]).p == pytest.approx(task.p, abs=0.01)  # drawn, not enumerated
 
 
@@ -289,24 +289,24 @@ def test_an_average_agrees_with_the_stratified_bootstrap():
         tasks.append(compare(*values, np.ones(items), index))
         means = bootstrap_means(values, index, draws=6000)
         draws = draws + (means[:, 1] - means[:, 0]) / 3
-    found = average(tasks)
+    actual = average(tasks)
     # 6000 draws know the spread to 0.9 %; clusters of random size and G / (G - 1) add a percent or two
-    assert found.stderr == pytest.approx(draws.std(), rel=0.04)
+    assert actual.stderr == pytest.approx(draws.std(), rel=0.04)
     low, high = np.quantile(draws, [0.025, 0.975])
-    assert (found.low, found.high) == (pytest.approx(low, abs=0.006), pytest.approx(high, abs=0.006))
-    assert found.p == pytest.approx(2 * stats.norm.sf(abs(found.estimate) / found.stderr), abs=0.02)
+    assert (actual.low, actual.high) == (pytest.approx(low, abs=0.006), pytest.approx(high, abs=0.006))
+    assert actual.p == pytest.approx(2 * stats.norm.sf(abs(actual.estimate) / actual.stderr), abs=0.02)
 
 
 def test_an_average_over_a_task_of_one_cluster_has_no_interval():
     single = compare(*answers(1, 5, 4), np.ones(10), np.zeros(10))
-    found = average([of(4, 9, 27), single])
-    assert (found.stderr, found.low, found.high) == (None, None, None)
+    actual = average([of(4, 9, 27), single])
+    assert (actual.stderr, actual.low, actual.high) == (None, None, None)
 
 
 def test_an_interval_of_accuracies_never_leaves_what_accuracies_can_differ_by():
     reference, variant, ones = np.array([1.0, 0.0, 1.0]), np.array([0.0, 1.0, 1.0]), np.ones(3)
-    found = compare(reference, variant, ones, np.arange(3))
-    assert (found.low, found.high) == (-1.0, 1.0)
-    assert average([found, found]).low >= -1.0
+    actual = compare(reference, variant, ones, np.arange(3))
+    assert (actual.low, actual.high) == (-1.0, 1.0)
+    assert average([actual, actual]).low >= -1.0
     losses = compare(reference * 9.5, variant * 9.5, ones, np.arange(3))
     assert losses.high > 10  # nats have no bound

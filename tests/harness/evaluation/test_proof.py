@@ -58,10 +58,10 @@ def built(family: str, **more):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("family", RIGHT)
 def test_the_proof_holds_where_packed_scores_are_the_models_own(family, dtype):
-    found = prove(built(family, **RIGHT[family]).to(dtype))
-    assert found.holds, found.why
-    assert found.largest <= (1e-4 if dtype == torch.float32 else 0.25)
-    assert found.tokens >= 18
+    actual = prove(built(family, **RIGHT[family]).to(dtype))
+    assert actual.holds, actual.why
+    assert actual.largest <= (1e-4 if dtype == torch.float32 else 0.25)
+    assert actual.tokens >= 18
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -75,9 +75,9 @@ def test_a_family_that_the_packed_scorer_computes_wrongly_is_scored_by_hflm_and_
 @pytest.mark.parametrize("family", ["granite", "cohere", "gemma2"])
 def test_a_multiplier_is_found_by_the_figures_alone(family, monkeypatch):
     monkeypatch.setattr(proof, "known", lambda name: Family(name, scales={}))
-    found = prove(built(family, **WRONG[family]))
-    assert not found.holds
-    assert found.mean > 1e-4  # nats; rounding makes 1e-6
+    actual = prove(built(family, **WRONG[family]))
+    assert not actual.holds
+    assert actual.mean > 1e-4  # nats; rounding makes 1e-6
 
 
 @pytest.mark.parametrize("width", [16, 4096])
@@ -119,7 +119,7 @@ def test_answers_of_a_family_with_multipliers_are_hflms_and_the_row_says_so(tiny
     checkpoint.save(model, folder, folder)
     made, _ = planned(tmp_path, "methods=[dense]", "quantizers=[none]")
     step = made.variants[0].measures["evaluate"].step
-    found = {}
+    actual = {}
     for name, scorer in (("asked", "tree"), ("oracle", "hflm")):
         draft, scratch = tmp_path / name, tmp_path / f"{name}.scratch"
         draft.mkdir()
@@ -127,9 +127,9 @@ def test_answers_of_a_family_with_multipliers_are_hflms_and_the_row_says_so(tiny
         work = Work(draft, scratch, None, "0" * 40, (), (), "cpu")
         work.checkpoint = lambda *_: folder
         step.model_copy(update={"scorer": scorer}).run(work)
-        found[name] = work.result, pq.read_table(draft / "items.parquet").to_pylist()
-    assert found["asked"][1] == found["oracle"][1]
-    told = found["asked"][0]["scorer"]
+        actual[name] = work.result, pq.read_table(draft / "items.parquet").to_pylist()
+    assert actual["asked"][1] == actual["oracle"][1]
+    told = actual["asked"][0]["scorer"]
     assert (told["asked"], told["used"]) == ("tree", "hflm")
     assert "logits_scaling" in told["why"]
     assert json.dumps(told)

@@ -91,9 +91,9 @@ def case(request, tiny):
 def test_scores_are_those_of_one_plain_pass_a_request(case):
     model = case.model.double()
     totals, greedy = plain(model, case.requests)
-    found = scored(model, case.requests)
-    assert found[0] == pytest.approx(totals, **EXACT)
-    assert found[1] == greedy
+    actual = scored(model, case.requests)
+    assert actual[0] == pytest.approx(totals, **EXACT)
+    assert actual[1] == greedy
     assert 2 < sum(greedy) < len(greedy) - 2  # both kinds are there
 
 
@@ -101,9 +101,9 @@ def test_scores_are_those_of_one_plain_pass_a_request(case):
 def test_scores_do_not_depend_on_packing_or_order(case, budget):
     totals, greedy = scored(case.model, case.requests)
     order = random.Random(budget).sample(range(len(totals)), k=len(totals))
-    found = scored(case.model, [case.requests[index] for index in order], budget)
-    assert found[0] == pytest.approx([totals[index] for index in order], **FLOAT32)
-    assert found[1] == [greedy[index] for index in order]
+    actual = scored(case.model, [case.requests[index] for index in order], budget)
+    assert actual[0] == pytest.approx([totals[index] for index in order], **FLOAT32)
+    assert actual[1] == [greedy[index] for index in order]
 
 
 def test_equal_requests_get_equal_numbers(case):
@@ -116,9 +116,9 @@ def test_equal_requests_get_equal_numbers(case):
 def test_the_heads_chunks_change_nothing(case, monkeypatch):
     totals, greedy = scored(case.model, case.requests)
     monkeypatch.setattr(scorer, "LOGITS", 3 * 4 * case.model.config.vocab_size)  # three positions
-    found = scored(case.model, case.requests)
-    assert found[0] == pytest.approx(totals, **FLOAT32)
-    assert found[1] == greedy
+    actual = scored(case.model, case.requests)
+    assert actual[0] == pytest.approx(totals, **FLOAT32)
+    assert actual[1] == greedy
 
 
 def test_of_equally_likely_tokens_the_first_is_the_greedy_one_as_by_argmax():
@@ -144,9 +144,9 @@ def test_every_answer_is_that_of_stock_hflm(case):
 def test_bfloat16_stays_close_to_a_plain_pass(case):
     model = case.model.bfloat16()
     totals, _ = plain(model, case.requests)
-    for total, found, request in zip(totals, scored(model, case.requests)[0], case.requests, strict=True):
+    for total, actual, request in zip(totals, scored(model, case.requests)[0], case.requests, strict=True):
         # log-likelihoods of -4 to -8 nats are 1/32 apart in bfloat16: two steps a token
-        assert found == pytest.approx(total, abs=len(request.continuation) / 16)
+        assert actual == pytest.approx(total, abs=len(request.continuation) / 16)
 
 
 def test_long_contexts_are_cut_from_the_left_as_hflm_does(tiny):
@@ -229,8 +229,8 @@ def test_every_family_is_scored_as_by_one_plain_pass_a_request(family, budget):
         for _ in range(6)
         for answer in (5, 6, 7)
     ]
-    found = scored(model, requests, budget)
-    assert found[0] == pytest.approx(plain(model, requests)[0], **EXACT)
+    actual = scored(model, requests, budget)
+    assert actual[0] == pytest.approx(plain(model, requests)[0], **EXACT)
 
 
 def test_the_models_own_attention_is_back_after_scoring_and_after_a_failure(tiny, monkeypatch):

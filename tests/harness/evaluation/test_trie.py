@@ -40,7 +40,7 @@ def headed(count: int, header: int, length: int) -> list[Request]:
 
 def read(batches: list[Batch]) -> list[tuple[Batch, dict[int, list[tuple[int, ...]]]]]:
     """Return per batch, for each key, the tokens that it sees in the order of their positions, by following the masks."""
-    found, kept = [], []
+    actual, kept = [], []
     for batch in batches:
         nodes = batch.ids.shape[1]
         own = [None] * batch.carried + batch.ids[0].tolist()
@@ -57,9 +57,9 @@ def read(batches: list[Batch]) -> list[tuple[Batch, dict[int, list[tuple[int, ..
                     results.append(sorted((positions[key], tokens[key]) for key in seen))
         pasts = [results[place] for place in batch.places.tolist()]
         assert len(pasts) == nodes
-        found.append((batch, pasts))
+        actual.append((batch, pasts))
         kept = [(tokens[key], positions[key]) for key in batch.keep.tolist()]
-    return found
+    return actual
 
 
 @pytest.mark.parametrize("budget", BUDGETS)

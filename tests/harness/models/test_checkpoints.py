@@ -54,8 +54,8 @@ def test_per_layer_widths_reload_bit_exact(model, tokens, tmp_path, tiny_folder,
     checkpoint.save(smaller, tmp_path / "saved", tiny_folder)
     again = checkpoint.load(tmp_path / "saved")
     assert torch.equal(logits(smaller, tokens), logits(again, tokens))
-    found = [(shape.groups, shape.width) for shape in layer_shapes(again)]
-    assert found == ([(4, 96), (3, 50), (1, 3)] if keeps is MIXED else [(0, 96), (4, 0), (1, 96), (0, 9)])
+    actual = [(shape.groups, shape.width) for shape in layer_shapes(again)]
+    assert actual == ([(4, 96), (3, 50), (1, 3)] if keeps is MIXED else [(0, 96), (4, 0), (1, 96), (0, 9)])
     assert again.config.hidden_size == (hidden or 64)
     assert again.config.kept_layers == [keep.layer for keep in keeps]
 

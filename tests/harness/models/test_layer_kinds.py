@@ -106,8 +106,8 @@ def test_pruning_sees_the_inputs_of_the_models_own_pass(model):
             open_hooks.enter_context(observing(layer, note))
         logits(model)
     for index, _, feed in walk(model, TOKENS, batch=3):
-        found = input_norms(feed)
-        for name, norms in found.items():
+        actual = input_norms(feed)
+        for name, norms in actual.items():
             assert torch.allclose(norms, own[index][name], rtol=1e-5), (index, name)
 
 
@@ -132,11 +132,11 @@ def loss(model) -> float:
 
 
 def test_a_layers_perplexity_is_that_of_the_model_without_it(model):
-    found = perplexities_without(model, TOKENS).log().tolist()
+    actual = perplexities_without(model, TOKENS).log().tolist()
     relay = Relay(model, TOKENS, batch=2)
     for index in range(len(KINDS)):
         without = loss(extract(model, [keep for keep in whole(model) if keep.layer != index]))
-        assert found[index] == pytest.approx(without, abs=1e-5)
+        assert actual[index] == pytest.approx(without, abs=1e-5)
         assert relay.loss(index, lambda state, **_: state) == pytest.approx(without, abs=1e-5)
     relay.replace(1, lambda state, **_: state)
     shorter = extract(model, [Keep(0), Keep(2), Keep(3)])
@@ -162,7 +162,7 @@ def test_a_sub_network_attends_as_its_copy_does(model):
         one = Architecture(64, tuple(blocks))
         with Elastic(model) as elastic:
             elastic.activate(one)
-            found = logits(model)
-        assert torch.allclose(found, logits(extracted(model, one)), atol=1e-5)
+            actual = logits(model)
+        assert torch.allclose(actual, logits(extracted(model, one)), atol=1e-5)
     assert model.config.layer_types == KINDS
     assert [layer.self_attn.layer_idx for layer in layers(model)] == [0, 1, 2, 3]

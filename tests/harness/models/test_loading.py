@@ -220,10 +220,10 @@ GPT2 = {
 
 def test_any_causal_model_comes_in_with_its_facts(tiny, tmp_path):
     folder = other_family(tiny, tmp_path)
-    found = imported(folder, tmp_path)
-    assert found["layers"] == 3
-    assert found["family"] == "gpt2"
-    assert found["parameters"] == sum(weight.numel() for weight in checkpoint.load(folder).parameters())
+    actual = imported(folder, tmp_path)
+    assert actual["layers"] == 3
+    assert actual["family"] == "gpt2"
+    assert actual["parameters"] == sum(weight.numel() for weight in checkpoint.load(folder).parameters())
 
 
 def test_int8_that_finds_nothing_to_quantize_is_no_int8_row(tiny, tmp_path):

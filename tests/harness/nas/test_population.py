@@ -35,8 +35,8 @@ def candidates(tiny, request):
     model, _ = tiny
     space = Space(body(model, (3, 2, 4, 1)), SPACES[request.param])
     genomes = np.concatenate([space.seeds(), space.sample(5, np.random.default_rng(0))])
-    found = [space.decode(genome) for genome in genomes]
-    return found + found[:3]
+    actual = [space.decode(genome) for genome in genomes]
+    return actual + actual[:3]
 
 
 def bound(batches, share: float) -> int:
@@ -76,8 +76,8 @@ def test_layers_before_the_first_difference_run_once(tiny, requests, candidates,
 def test_a_candidate_is_known_as_soon_as_it_is_done(tiny, requests, candidates):
     model, _ = tiny
     with Elastic(model) as elastic:
-        found = score_population(elastic, pack(requests), len(requests), candidates)
-        first, _ = next(found)
+        actual = score_population(elastic, pack(requests), len(requests), candidates)
+        first, _ = next(actual)
     assert first == min(candidates)
 
 

@@ -63,11 +63,11 @@ def test_a_killed_search_goes_on_and_repeats_no_candidate(tiny, begin, monkeypat
         original = text_objective.Chunk.score
 
         def scored(self, elastic, architectures):
-            for architecture, found in original(self, elastic, architectures):
+            for architecture, actual in original(self, elastic, architectures):
                 if len(asked) == limit:
                     raise KeyboardInterrupt
                 asked.append((self.count, architecture))
-                yield architecture, found
+                yield architecture, actual
 
         monkeypatch.setattr(text_objective.Chunk, "score", scored)
         try:
@@ -123,11 +123,11 @@ def test_chunks_add_up_to_the_whole(tiny, begin, space):
     with Elastic(model) as elastic:
         oracle = begin(elastic)
         oracle.ask(Ask(space.encode(one)[None]))
-        found = oracle.fitness(one, len(oracle.chunks) - 1)
+        actual = oracle.fitness(one, len(oracle.chunks) - 1)
     with torch.no_grad():
         dense, small = (m(WINDOWS).logits[:, :-1].log_softmax(-1) for m in (model, extracted(model, one)))
     expected = (dense.exp() * (dense - small)).sum(-1).mean().item()
-    assert found == pytest.approx(expected, rel=1e-3, abs=1e-5)  # float32
+    assert actual == pytest.approx(expected, rel=1e-3, abs=1e-5)  # float32
 
 
 @pytest.mark.parametrize("name", ["fine", "joint"])
@@ -142,16 +142,16 @@ def test_a_sorted_super_network_diverges_from_the_model_in_its_own_order(tiny, n
             weight.add_(0.05 * torch.randn_like(weight))  # as training does
     (chunk,) = text_objective.chunks(network, WINDOWS, "kl", ends=(1.0,), dense=dense)
     space = Space(body(network, (3, 2, 1)), axes(name), lowest=0.3)
-    found = [space.full(), *(space.decode(genome) for genome in space.sample(4, np.random.default_rng(0)))]
+    actual = [space.full(), *(space.decode(genome) for genome in space.sample(4, np.random.default_rng(0)))]
     with Elastic(network) as elastic:
-        scored = {one: total["text"]["kl"] / total["text"]["n"] for one, total in chunk.score(elastic, found)}
+        scored = {one: total["text"]["kl"] / total["text"]["n"] for one, total in chunk.score(elastic, actual)}
     with torch.no_grad():
         taught = dense(WINDOWS).logits[:, :-1].log_softmax(-1)
-        for one in found:
+        for one in actual:
             told = extracted(network, one)(WINDOWS).logits[:, :-1].log_softmax(-1)
             expected = (taught.exp() * (taught - told)).sum(-1).mean().item()
             assert scored[one] == pytest.approx(expected, rel=1e-3, abs=1e-5)  # float32
-    assert len({one.hidden for one in found}) > 1 or name == "fine"
+    assert len({one.hidden for one in actual}) > 1 or name == "fine"
 
 
 def test_perplexity_is_the_mean_loss_of_tokens(tiny, begin, space):
@@ -159,10 +159,10 @@ def test_perplexity_is_the_mean_loss_of_tokens(tiny, begin, space):
     with Elastic(model) as elastic:
         oracle = begin(elastic, objective="perplexity")
         oracle.ask(Ask(space.encode(space.full())[None]))
-        found = oracle.fitness(space.full(), len(oracle.chunks) - 1)
+        actual = oracle.fitness(space.full(), len(oracle.chunks) - 1)
     with torch.no_grad():
         expected = model(WINDOWS, labels=WINDOWS).loss.item()
-    assert found == pytest.approx(expected, rel=1e-5)
+    assert actual == pytest.approx(expected, rel=1e-5)
 
 
 def test_sizes_outside_the_range_are_refused(tiny, begin, space):
@@ -250,9 +250,9 @@ def test_fitness_means_over_tasks_not_over_items():
 def test_choice_error_is_how_often_a_draw_from_the_choices_errs():
     values = np.array([-3.0, -1.0, -2.0])
     expected = 1 - np.exp(-1.0) / np.exp(values).sum()
-    found = tally([Item("a", (0, 1, 2), np.ones(3), 1)], values)
-    assert found["a"]["choice_error"] == pytest.approx(expected)
-    assert found["a"]["answer_loss"] == 1.0
+    actual = tally([Item("a", (0, 1, 2), np.ones(3), 1)], values)
+    assert actual["a"]["choice_error"] == pytest.approx(expected)
+    assert actual["a"]["answer_loss"] == 1.0
 
 
 def test_a_candidate_scores_what_its_extracted_copy_scores(tiny, space):
@@ -261,9 +261,9 @@ def test_a_candidate_scores_what_its_extracted_copy_scores(tiny, space):
     one = space.decode(space.sample(1, np.random.default_rng(1))[0])
     chunk = text_objective.chunks(model, WINDOWS, "perplexity", ends=(1.0,))[0]
     with Elastic(model) as elastic:
-        ((_, found),) = chunk.score(elastic, [one])
+        ((_, actual),) = chunk.score(elastic, [one])
     totals, _ = score(extracted(model, one), chunk.batches, chunk.count)
-    assert found["text"]["perplexity"] == -float(totals.numpy().sum())
+    assert actual["text"]["perplexity"] == -float(totals.numpy().sum())
 
 
 @pytest.mark.parametrize("name", ["fine", "llama_nas", "large"])
@@ -282,10 +282,10 @@ def test_finalists_meet_the_budget_and_include_the_controls(tiny, name):
         for genome, size in zip(genomes, space.sizes(genomes), strict=True)
     ]
     target = 0.9 * space.body.dense
-    found = finalists(space, records, target, 3)
-    assert all(abs(space.body.parameters(one) - target) <= 0.005 * space.body.dense for one in found)
-    assert "search" in found.values()
+    actual = finalists(space, records, target, 3)
+    assert all(abs(space.body.parameters(one) - target) <= 0.005 * space.body.dense for one in actual)
+    assert "search" in actual.values()
     controls = [control(space.body, target) for control in CONTROLS.values()]
     met = {one for one in controls if abs(space.body.parameters(one) - target) <= 0.005 * space.body.dense}
     assert met
-    assert met <= set(found)
+    assert met <= set(actual)

@@ -101,17 +101,19 @@ def test_samples_are_spread_over_the_range_of_sizes(tiny):
 
 
 def test_seeds_hold_the_corners_and_the_controls(fine):
-    found = [fine.decode(genome) for genome in fine.seeds()]
-    assert fine.full() in found
-    assert fine.smallest() in found
+    actual = [fine.decode(genome) for genome in fine.seeds()]
+    assert fine.full() in actual
+    assert fine.smallest() in actual
     edge = set(range(6)) - set(middle_layers(6))
-    assert any(all((block.width == 160) == (layer in edge) for layer, block in enumerate(one.blocks)) for one in found)
+    assert any(all((block.width == 160) == (layer in edge) for layer, block in enumerate(one.blocks)) for one in actual)
     step = 160 // 8
     spans = [
-        np.ptp([block.width for block in one.blocks]) for one in found if all(block.width < 160 for block in one.blocks)
+        np.ptp([block.width for block in one.blocks])
+        for one in actual
+        if all(block.width < 160 for block in one.blocks)
     ]
     assert min(spans) <= step, "uniform, up to the one step that brings it to its size"
-    assert any(len(one.kept()) < 6 for one in found)
+    assert any(len(one.kept()) < 6 for one in actual)
 
 
 def test_seeds_lie_within_the_range(tiny):
@@ -150,9 +152,9 @@ def test_snapping_meets_the_budget_and_keeps_the_layers(fine, budget):
 @pytest.mark.parametrize("name", list(CONTROLS))
 @pytest.mark.parametrize("share", [0.95, 0.8, 0.7])
 def test_controls_meet_the_budget(fine, name, share):
-    found = CONTROLS[name](fine.body, share * fine.body.dense)
+    actual = CONTROLS[name](fine.body, share * fine.body.dense)
     assert (
-        abs(fine.body.parameters(found) - share * fine.body.dense) <= 0.01 * fine.body.dense
+        abs(fine.body.parameters(actual) - share * fine.body.dense) <= 0.01 * fine.body.dense
     )  # a unit of a tiny layer
 
 
@@ -161,9 +163,9 @@ def test_repair_comes_near_any_size(space):
     least = space.sizes(np.zeros((1, space.genes), dtype=int))[0]
     for size in (0.9, 0.8, 0.7):
         if size > least and space.genes > 10:
-            found = space.sizes(space.repair(space.uniform(5, generator), size, generator))
+            actual = space.sizes(space.repair(space.uniform(5, generator), size, generator))
             step = 0.05 if space.genes < 40 and space.genes != 12 else 0.01  # whole layers move in larger steps
-            assert np.abs(found - size).max() <= step
+            assert np.abs(actual - size).max() <= step
 
 
 def test_sizes_of_the_papers_space_are_those_of_llama_2_7b():
@@ -208,10 +210,10 @@ def test_costs_are_shares_of_the_dense_models(tiny):
     for cost in ("parameters", "bytes", "flops"):
         space = Space(body(model, ORDER), axes("fine"), cost=cost)
         genomes = drawn(space)
-        found = space.costs(genomes)
-        assert found == pytest.approx([space.price(space.decode(genome)) for genome in genomes])
+        actual = space.costs(genomes)
+        assert actual == pytest.approx([space.price(space.decode(genome)) for genome in genomes])
         assert space.price(space.full()) == 1
-        assert np.corrcoef(found, space.sizes(genomes))[0, 1] > 0.8
+        assert np.corrcoef(actual, space.sizes(genomes))[0, 1] > 0.8
     assert Space(body(model, ORDER), axes("fine"), cost="latency").costs(genomes) is None
 
 

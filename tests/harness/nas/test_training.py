@@ -161,7 +161,7 @@ def test_the_gradient_of_a_sub_network_is_that_of_its_mixed_loss():
     with Elastic(model) as elastic:
         trainer = strategist(model, elastic, "alternate", distill=0.25)
         done = trainer.update(1, ids, ids)
-        found = {name: weight.grad for name, weight in weights.items()}
+        actual = {name: weight.grad for name, weight in weights.items()}
         model.zero_grad(set_to_none=True)
         (small,) = trainer.architectures(1)
         elastic.activate(space().full())
@@ -173,8 +173,8 @@ def test_the_gradient_of_a_sub_network_is_that_of_its_mixed_loss():
         value = 0.75 * hard + 0.25 * apart
         value.backward()
     assert done.loss == pytest.approx(float(value.detach()), rel=1e-5)
-    assert {name for name in found if found[name] is None} == {n for n in weights if weights[n].grad is None}
-    for name, gradient in found.items():
+    assert {name for name in actual if actual[name] is None} == {n for n in weights if weights[n].grad is None}
+    for name, gradient in actual.items():
         if gradient is not None:
             assert torch.allclose(gradient, weights[name].grad, atol=1e-3, rtol=0.02)  # bfloat16
 
@@ -185,14 +185,14 @@ def test_a_sandwich_averages_the_gradients_of_its_networks():
     with Elastic(model) as elastic:
         trainer = strategist(model, elastic, "sandwich", distill=0.0)
         trainer.update(0, ids, ids)
-        found, total = model.get_parameter(name).grad.clone(), 0.0
+        actual, total = model.get_parameter(name).grad.clone(), 0.0
         for chosen in trainer.architectures(0):
             model.zero_grad(set_to_none=True)
             elastic.activate(chosen)
             logits, wanted = response_logits(model, ids, ids)
             torch.nn.functional.cross_entropy(logits, wanted).backward()
             total = total + model.get_parameter(name).grad / 4
-    assert torch.allclose(found, total, atol=1e-3, rtol=0.02)  # bfloat16
+    assert torch.allclose(actual, total, atol=1e-3, rtol=0.02)  # bfloat16
 
 
 def test_the_dense_teacher_teaches_sub_networks(tmp_path):

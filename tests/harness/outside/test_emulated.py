@@ -22,9 +22,9 @@ from reports.run.points import AXES, points
 
 def row(name: str, size: int, average: float, **more: object) -> dict:
     ratios = {"decode_ratio": 1e9 / size, "prefill_ratio": 1e9 / size, "peak_memory_bytes": size, "parameters": size}
-    found = {"variant": name, "method": name, "recipe": name, "quantizer": "none", "status": "ok"}
+    actual = {"variant": name, "method": name, "recipe": name, "quantizer": "none", "status": "ok"}
     joules = {f"{phase}_joules": size / 50 for phase in ("prefill", "decode")}
-    return found | ratios | joules | {"bytes_on_disk": size, "average": average, **more}
+    return actual | ratios | joules | {"bytes_on_disk": size, "average": average, **more}
 
 
 ROWS = [row("dense", 100, 0.6), row("pretend", 10, 0.7, emulated=True), row("small", 50, 0.5)]
@@ -45,8 +45,8 @@ def test_an_emulated_row_is_marked_and_the_mark_explained():
 
 
 def test_an_emulated_row_adds_nothing_to_a_methods_hypervolume():
-    found = method_fronts(ROWS, np.full((5, 3), 0.5))
-    assert [each.recipe for each in found] == ["small"]
+    actual = method_fronts(ROWS, np.full((5, 3), 0.5))
+    assert [each.recipe for each in actual] == ["small"]
 
 
 @pytest.mark.parametrize(

@@ -43,36 +43,36 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_masks_and_weights_are_those_of_column_by_column_surgery(case):
     weight, inputs = problem()
-    found = pruned(weight, inputs, **case)
+    actual = pruned(weight, inputs, **case)
     expected, gone = column_by_column(weight, inputs, **case)
-    assert torch.equal(found == 0, gone)
-    assert torch.allclose(found, expected, rtol=1e-8, atol=1e-9)
+    assert torch.equal(actual == 0, gone)
+    assert torch.allclose(actual, expected, rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_float32_finds_nearly_the_same_weights(case):
     weight, inputs = problem()
-    found = pruned(weight.float(), inputs.float(), **case)
+    actual = pruned(weight.float(), inputs.float(), **case)
     expected, gone = column_by_column(weight, inputs, **case)
-    assert found.dtype == torch.float32
-    assert ((found == 0) == gone).all()
-    assert torch.allclose(found.double(), expected, atol=2e-3)
+    assert actual.dtype == torch.float32
+    assert ((actual == 0) == gone).all()
+    assert torch.allclose(actual.double(), expected, atol=2e-3)
 
 
 @pytest.mark.parametrize("case", CASES[:5], ids=str)
 def test_updated_weights_reconstruct_better_than_the_same_mask_alone(case):
     """Between the mask without repair and the least squares of every row on its mask, which no update can beat."""
     weight, inputs = problem()
-    found = pruned(weight, inputs, **case)
+    actual = pruned(weight, inputs, **case)
 
     def error(candidate):
         return ((weight - candidate) @ inputs.T).square().sum()
 
     best = torch.zeros_like(weight)
     for row in range(len(weight)):
-        kept = found[row] != 0
+        kept = actual[row] != 0
         best[row, kept] = torch.linalg.lstsq(inputs[:, kept], inputs @ weight[row, :, None]).solution[:, 0]
-    assert error(best) <= error(found) < error(weight * (found != 0))
+    assert error(best) <= error(actual) < error(weight * (actual != 0))
 
 
 def test_the_factor_is_the_upper_cholesky_of_the_damped_inverse():
@@ -103,11 +103,11 @@ def test_damping_holds_the_updates_back():
     What is left is magnitude pruning without any update.
     """
     weight, inputs = problem()
-    found = pruned(weight, inputs, sparsity=0.5, damping=1e9)
+    actual = pruned(weight, inputs, sparsity=0.5, damping=1e9)
     for start in range(0, 40, 16):
         part = weight[:, start : start + 16]
         expected = part.masked_fill(lowest(part.abs(), 0.5, per_row=False), 0)
-        assert torch.allclose(found[:, start : start + 16], expected, atol=1e-6)
+        assert torch.allclose(actual[:, start : start + 16], expected, atol=1e-6)
 
 
 def test_fewer_tokens_than_inputs_need_damping():
@@ -121,21 +121,21 @@ def test_fewer_tokens_than_inputs_need_damping():
 def test_weights_of_dead_inputs_go_first_and_those_that_stay_stay_as_they_were(case):
     dead = (1, 5, 17, 18, 39)
     weight, inputs = problem(dead=dead)
-    found = pruned(weight, inputs, **case)
+    actual = pruned(weight, inputs, **case)
     expected_zeros = (pruned(*problem(), **case) == 0).sum()
-    assert (found == 0).sum() == expected_zeros  # neither more nor fewer than were asked for
-    assert found.isfinite().all()
-    assert (found[:, dead] == 0).all()
+    assert (actual == 0).sum() == expected_zeros  # neither more nor fewer than were asked for
+    assert actual.isfinite().all()
+    assert (actual[:, dead] == 0).all()
     alive = [column for column in range(40) if column not in dead]
-    found = pruned(weight, inputs, sparsity=1 / 60, block=60)  # fewer zeros than dead weights
-    assert (found == 0).sum() == 8
-    assert torch.equal(found[:, alive], weight[:, alive])
-    kept = found[:, dead] != 0
-    assert torch.equal(found[:, dead][kept], weight[:, dead][kept])
+    actual = pruned(weight, inputs, sparsity=1 / 60, block=60)  # fewer zeros than dead weights
+    assert (actual == 0).sum() == 8
+    assert torch.equal(actual[:, alive], weight[:, alive])
+    kept = actual[:, dead] != 0
+    assert torch.equal(actual[:, dead][kept], weight[:, dead][kept])
 
 
 def test_inputs_that_are_all_dead_still_give_the_zeros_asked_for():
     weight, inputs = problem()
-    found = pruned(weight, inputs * 0, sparsity=0.5)
-    assert (found == 0).sum() == weight.numel() // 2
-    assert torch.equal(found[found != 0], weight[found != 0])
+    actual = pruned(weight, inputs * 0, sparsity=0.5)
+    assert (actual == 0).sum() == weight.numel() // 2
+    assert torch.equal(actual[actual != 0], weight[actual != 0])

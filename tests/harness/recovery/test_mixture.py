@@ -45,8 +45,8 @@ def test_odd_widths_start_within_rounding():
 def test_before_the_first_step_the_loss_leaves_the_router_alone(model):
     """Adam takes a step of full length along any gradient, be it rounding noise."""
     weights = mixed(model)
-    found, wanted = objective.response_logits(model, IDS, LABELS)
-    objective.loss(found, wanted, None, 0.0).backward()
+    actual, wanted = objective.response_logits(model, IDS, LABELS)
+    objective.loss(actual, wanted, None, 0.0).backward()
     assert not any(weight.grad.any() for name, weight in weights.items() if name.endswith("router"))
 
 
@@ -89,8 +89,8 @@ def test_a_token_is_touched_by_its_top_experts_alone(top_k):
     mixture = mixtures(model)[0]  # the first: its inputs depend on no other mixture
     inputs, before = seen(model)[0]
     chosen = [routed(mixture, token) for token in inputs.double()]
-    _, found, weights = route(inputs, mixture.router, top_k)
-    assert [set(row) for row in found.tolist()] == [set(row) for row in chosen]
+    _, actual, weights = route(inputs, mixture.router, top_k)
+    assert [set(row) for row in actual.tolist()] == [set(row) for row in chosen]
     assert torch.allclose(weights.sum(-1), torch.ones(len(inputs)), atol=1e-6)
     for expert in range(4):
         with torch.no_grad():
@@ -117,8 +117,8 @@ def test_gradients_reach_what_is_trained_and_nothing_else(model, targets):
     attending = sum(hasattr(layer.self_attn, "q_proj") for layer in layers(model))
     inside = [name for name in targets if name in MLP]
     assert len(weights) == kept * (1 + 2 * len(inside)) + attending * 2 * (len(targets) - len(inside))
-    found, wanted = objective.response_logits(model, IDS, LABELS)
-    (objective.loss(found, wanted, None, 0.0) + balance(model)).backward()
+    actual, wanted = objective.response_logits(model, IDS, LABELS)
+    (objective.loss(actual, wanted, None, 0.0) + balance(model)).backward()
     reached = {name for name, weight in model.named_parameters() if weight.grad is not None}
     assert reached == weights.keys() == {name for name, weight in model.named_parameters() if weight.requires_grad}
     for name, weight in weights.items():

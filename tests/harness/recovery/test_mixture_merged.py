@@ -35,9 +35,9 @@ def test_shares_are_the_mean_routing_weights(model):
         for mixture in mixtures(model).values():
             mixture.router.mul_(2)
     parts = [IDS[:2], IDS[2:]]
-    found = routing_shares(model, parts)
-    assert found.keys() == mixtures(model).keys()
-    for index, share in found.items():
+    actual = routing_shares(model, parts)
+    assert actual.keys() == mixtures(model).keys()
+    for index, share in actual.items():
         expected = torch.zeros(4)
         with precision(model):
             inputs = torch.cat([seen(model, part)[index][0] for part in parts]).float()
@@ -92,8 +92,8 @@ def test_training_lowers_the_loss_and_moves_everything_it_should(tmp_path):
     def update(step, ids, labels):
         total = 0.0
         for part, wanted, scale in objective.parts(ids, labels):
-            found, targets = objective.response_logits(model, part, wanted)
-            value = objective.loss(found, targets, None, 0.0) * scale
+            actual, targets = objective.response_logits(model, part, wanted)
+            value = objective.loss(actual, targets, None, 0.0) * scale
             (value + 0.01 * balance(model) * len(part) / len(ids)).backward()
             total += float(value.detach())
         return loop.Update(total, ids.numel(), "mixture")

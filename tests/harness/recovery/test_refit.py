@@ -77,17 +77,17 @@ def test_sums_in_pieces_know_the_error_of_any_change():
 @pytest.mark.parametrize("damp", [1e-6, 0.1, 10])
 @pytest.mark.parametrize("kept", [(0, 1, 2, 3, 4, 5), (0, 1, 3, 5)])
 def test_no_projection_gets_worse_on_the_calibration_tokens(target, damp, kept):
-    found = report(narrowed(kept=kept), target=target, damp=damp)
-    assert [row["dense_layer"] for row in found[::2]] == list(kept)
-    assert all(row["after"] <= row["before"] for row in found)
-    assert any(row["after"] < 0.99 * row["before"] for row in found)
+    actual = report(narrowed(kept=kept), target=target, damp=damp)
+    assert [row["dense_layer"] for row in actual[::2]] == list(kept)
+    assert all(row["after"] <= row["before"] for row in actual)
+    assert any(row["after"] < 0.99 * row["before"] for row in actual)
 
 
 @pytest.mark.parametrize("target", ["output", "stream"])
 def test_the_reported_error_is_what_the_model_shows(target):
     """An independent statement: whole models, plain hooks, the first layer's down_proj."""
     model, (dense, _) = narrowed(), build()
-    found = report(model, target=target)
+    actual = report(model, target=target)
 
     def run(of):
         seen = {}
@@ -105,7 +105,7 @@ def test_the_reported_error_is_what_the_model_shows(target):
     key = "mlp" if target == "output" else "out"
     wanted = theirs["mlp"] if target == "output" else theirs["out"] - (ours["out"] - ours["mlp"])
     left = (theirs[key] - ours[key]).square().sum() / wanted.square().sum()
-    assert found[1]["after"] == pytest.approx(float(left), rel=1e-3)  # float32
+    assert actual[1]["after"] == pytest.approx(float(left), rel=1e-3)  # float32
 
 
 def test_a_linear_that_lost_nothing_but_order_is_solved_exactly():
@@ -116,9 +116,9 @@ def test_a_linear_that_lost_nothing_but_order_is_solved_exactly():
     model, _ = build()
     with torch.no_grad():
         layers(model)[2].mlp.down_proj.weight.mul_(0.5)
-    found = report(model, damp=1e-10)
-    assert found[5]["before"] > 0.2
-    assert found[5]["after"] < 1e-6
+    actual = report(model, damp=1e-10)
+    assert actual[5]["before"] > 0.2
+    assert actual[5]["after"] < 1e-6
     expected = layers(build()[0])[2].mlp.down_proj.weight
     assert torch.allclose(layers(model)[2].mlp.down_proj.weight, expected, atol=1e-3)
 
@@ -163,9 +163,9 @@ def test_layers_without_attention_or_mlp_are_passed_over():
     model, _ = build()
     none = torch.arange(0)
     keeps = [*whole(model)[:2], Keep(2, groups=none), Keep(3, channels=none), Keep(5)]
-    found = report(extract(model, keeps), target="stream")
-    assert [(row["dense_layer"], row["projection"]) for row in found[4:6]] == [(2, WRITERS[1]), (3, WRITERS[0])]
-    assert len(found) == 8
+    actual = report(extract(model, keeps), target="stream")
+    assert [(row["dense_layer"], row["projection"]) for row in actual[4:6]] == [(2, WRITERS[1]), (3, WRITERS[0])]
+    assert len(actual) == 8
 
 
 def test_biases_stay():

@@ -38,17 +38,17 @@ def raised(error: BaseException, cause: BaseException | None = None) -> BaseExce
     ],
 )
 def test_a_reason_is_one_line_that_helps(error, said):
-    found = reason(raised(error))
-    assert found.startswith(said)
-    assert "\n" not in found
-    assert found.isprintable()
+    actual = reason(raised(error))
+    assert actual.startswith(said)
+    assert "\n" not in actual
+    assert actual.isprintable()
 
 
 def test_every_cause_is_in_the_line():
     first = raised(KeyError("test"))
     second = raised(RuntimeError("An error occurred while generating the dataset"), first)
-    found = reason(second)
-    assert found.startswith("RuntimeError: An error occurred while generating the dataset; because KeyError: 'test'")
+    actual = reason(second)
+    assert actual.startswith("RuntimeError: An error occurred while generating the dataset; because KeyError: 'test'")
 
 
 def test_a_cause_that_was_set_aside_on_purpose_is_not_told():
@@ -71,9 +71,9 @@ def test_a_missing_package_is_named_with_what_hid_it():
 
 
 def test_a_long_reason_is_cut_and_says_where_the_rest_is():
-    found = reason(raised(RuntimeError("x" * 5000)))
-    assert len(found) < LONGEST + 40
-    assert found.endswith("(the log has the rest)")
+    actual = reason(raised(RuntimeError("x" * 5000)))
+    assert len(actual) < LONGEST + 40
+    assert actual.endswith("(the log has the rest)")
 
 
 @pytest.mark.parametrize("name", ["min_p", "typical_p", "top_p", "temperature", "epsilon_cutoff"])

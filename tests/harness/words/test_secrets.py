@@ -34,10 +34,10 @@ def test_a_secret_becomes_stars_and_nothing_else_does(said, kept):
 
 
 def test_settings_of_a_secrets_name_are_hidden_wherever_they_lie():
-    found = redacted(
+    actual = redacted(
         {"variables": {"HF_TOKEN": "abc", "DEPTH": "3"}, "tokens": "a", "list": [{"api_key": "k"}], "n": 3}
     )
-    assert found == {
+    assert actual == {
         "variables": {"HF_TOKEN": "***", "DEPTH": "3"},
         "tokens": "a",
         "list": [{"api_key": "***"}],

@@ -66,28 +66,28 @@ def flat(text: str) -> str:
 def test_differences_are_those_of_the_stored_scores(stored, asked):
     keys = stored.run("r", {"dense": DENSE, "nas@0.75": BETTER})
     reference, variant = (stored.store.result(keys[name])["tasks"] for name in ("dense", "nas@0.75"))
-    found = told(asked("dense", "nas@0.75", "format=json"))
-    assert list(found) == list(METRICS)
+    actual = told(asked("dense", "nas@0.75", "format=json"))
+    assert list(actual) == list(METRICS)
     for name, metric in METRICS.items():
-        assert found[name]["metric"] == metric
-        assert found[name]["reference"] == reference[name][metric]
-        assert found[name]["variant"] == variant[name][metric]
+        assert actual[name]["metric"] == metric
+        assert actual[name]["reference"] == reference[name][metric]
+        assert actual[name]["variant"] == variant[name][metric]
     for name in ("piqa", "arc"):  # to rounding: the same sum in another order
-        assert found[name]["estimate"] == pytest.approx(variant[name][METRICS[name]] - reference[name][METRICS[name]])
+        assert actual[name]["estimate"] == pytest.approx(variant[name][METRICS[name]] - reference[name][METRICS[name]])
     ratio = variant["wikitext"]["word_perplexity"] / reference["wikitext"]["word_perplexity"]
-    assert found["wikitext"]["ratio"]["estimate"] == pytest.approx(ratio)
-    assert found["wikitext"]["estimate"] == pytest.approx(math.log(ratio))
-    assert found["wikitext"]["ratio"]["low"] == pytest.approx(math.exp(found["wikitext"]["low"]))
-    assert found["wikitext"]["smaller_is_better"]
-    assert (found["wikitext"]["lost_count"], found["wikitext"]["gained_count"]) == (3, 0)  # every page became dearer
+    assert actual["wikitext"]["ratio"]["estimate"] == pytest.approx(ratio)
+    assert actual["wikitext"]["estimate"] == pytest.approx(math.log(ratio))
+    assert actual["wikitext"]["ratio"]["low"] == pytest.approx(math.exp(actual["wikitext"]["low"]))
+    assert actual["wikitext"]["smaller_is_better"]
+    assert (actual["wikitext"]["lost_count"], actual["wikitext"]["gained_count"]) == (3, 0)  # every page became dearer
 
 
 def test_bits_and_bytes_agree_with_the_scores_too(stored, asked):
     keys = stored.run("r", {"a": DENSE, "b": BETTER}, metrics={"wikitext": "bits_per_byte"})
     first, second = (stored.store.result(keys[name])["tasks"]["wikitext"]["bits_per_byte"] for name in "ab")
-    found = told(asked("a", "b", "format=json", "task=wikitext"))["wikitext"]
-    assert found["estimate"] == pytest.approx(second - first)
-    assert (found["unit"], found["ratio"]) == ("bits a byte", None)
+    actual = told(asked("a", "b", "format=json", "task=wikitext"))["wikitext"]
+    assert actual["estimate"] == pytest.approx(second - first)
+    assert (actual["unit"], actual["ratio"]) == ("bits a byte", None)
     assert "bits a byte worse than a" in flat(asked("a", "b", "task=wikitext"))
 
 
@@ -186,9 +186,9 @@ def test_tasks_of_one_side_are_left_out_and_named(stored, asked):
 
 def test_another_metric_may_be_asked_for_and_is_never_mixed(stored, asked, refused):
     stored.run("r", {"dense": DENSE, "b": BETTER})
-    found = told(asked("dense", "b", "metric=acc_norm", "format=json"))
-    assert {name: task["metric"] for name, task in found.items()} == {"piqa": "acc_norm", "arc": "acc_norm"}
-    assert found["arc"]["gained"] == [{"part": "arc", "doc_id": 2, "item": "arc-2"}]
+    actual = told(asked("dense", "b", "metric=acc_norm", "format=json"))
+    assert {name: task["metric"] for name, task in actual.items()} == {"piqa": "acc_norm", "arc": "acc_norm"}
+    assert actual["arc"]["gained"] == [{"part": "arc", "doc_id": 2, "item": "arc-2"}]
     assert "wikitext (has no acc_norm)" in asked("dense", "b", "metric=acc_norm")
     assert set(told(asked("dense", "b", "metric=byte_perplexity", "format=json"))) == {"wikitext"}
     assert refused("dense", "b", "metric=acc_nrm") == ["metric acc_nrm is unknown; did you mean acc_norm or acc?"]
@@ -207,8 +207,8 @@ def test_the_newest_run_that_scored_all_is_taken(stored, asked, refused):
     stored.run("r1", {"dense": DENSE, "b": BETTER})
     stored.run("r20", {"dense": DENSE, "b": DENSE, "c": BETTER})
     stored.run("r300", {"dense": DENSE, "b": None})
-    found = json.loads(asked("dense", "b", "format=json"))
-    assert {side["run"] for side in found["sides"]} == {"r20"}
+    actual = json.loads(asked("dense", "b", "format=json"))
+    assert {side["run"] for side in actual["sides"]} == {"r20"}
     assert told(asked("dense", "b", "format=json"))["piqa"]["estimate"] == 0
     assert told(asked("dense", "b", "run=r1", "format=json"))["piqa"]["estimate"] > 0
     assert refused("dense", "b", "run=r300") == ["b: not scored yet, or its step failed; harness run does what is left"]
@@ -253,9 +253,9 @@ def test_step_keys_and_files_compare_across_runs_and_stores(stored, asked, tmp_p
     key = stored.run("r1", {"dense": DENSE})["dense"]
     other = Stored(tmp_path / "other")
     file = other.store.folder(other.run("r2", {"b": BETTER})["b"]) / "items.parquet"
-    found = told(asked(key[:8], str(file), "format=json"))
-    assert found["piqa"]["estimate"] == pytest.approx(0.35)
-    assert found["arc"]["metric"] == "acc_norm"  # the run that it belongs to says so
+    actual = told(asked(key[:8], str(file), "format=json"))
+    assert actual["piqa"]["estimate"] == pytest.approx(0.35)
+    assert actual["arc"]["metric"] == "acc_norm"  # the run that it belongs to says so
     assert told(asked("dense", str(file), "format=json"))["piqa"]["estimate"] == pytest.approx(0.35)
     loose = tmp_path / "loose.parquet"
     loose.write_bytes(file.read_bytes())
@@ -319,9 +319,9 @@ def test_a_probability_mass_is_tested_by_sign_flips(stored, asked):
         return masses
 
     stored.run("r", {"dense": rows(0.0), "b": rows(0.4)}, metrics={"mc2": "acc"})
-    found = told(asked("dense", "b", "format=json"))["mc2"]
-    assert (found["test"], found["mcnemar_p"], found["p"]) == ("sign-flip", None, 2 / 2**9)
-    assert found["lost_count"] == 9
+    actual = told(asked("dense", "b", "format=json"))["mc2"]
+    assert (actual["test"], actual["mcnemar_p"], actual["p"]) == ("sign-flip", None, 2 / 2**9)
+    assert actual["lost_count"] == 9
     said = flat(asked("dense", "b", "flips=1"))
     assert "sign-flip p=0.004" in said
     assert "lost · mc2 · item 8, mc2-8 · acc 0." in said  # the largest change first

@@ -21,34 +21,34 @@ from reports.run.columns import summary_columns
 
 
 def side(name: str, items: list[dict], tasks: tuple[str, ...]) -> Side:
-    found = {task: [row for row in items if row["task"] == task] for task in tasks}
-    return Side(name, Path(name), found, METRICS, name)
+    actual = {task: [row for row in items if row["task"] == task] for task in tasks}
+    return Side(name, Path(name), actual, METRICS, name)
 
 
 def row(name: str, items: list[dict], tasks: tuple[str, ...]) -> dict:
-    found = {"variant": name, "method": name, "quantizer": "none", "status": "ok"}
+    actual = {"variant": name, "method": name, "quantizer": "none", "status": "ok"}
     for task in tasks:
         mine = scores([item for item in items if item["task"] == task], metric(METRICS[task]))
-        found |= {f"{task}.{key}": value for key, value in mine.items()}
-    return found
+        actual |= {f"{task}.{key}": value for key, value in mine.items()}
+    return actual
 
 
 @pytest.mark.parametrize("tasks", [("piqa", "arc", "wikitext"), ("piqa", "wikitext"), ("arc",)])
 def test_tables_compare_and_gate_have_the_same_interval(tasks):
     answers = {"dense": DENSE, "nas": BETTER}
-    items = [[item for item in found if item["task"] in tasks] for found in answers.values()]
-    rows = [row(name, found, tasks) for name, found in answers.items()]
+    items = [[item for item in actual if item["task"] in tasks] for actual in answers.values()]
+    rows = [row(name, actual, tasks) for name, actual in answers.items()]
     add_averages(rows, items, {task: metric(METRICS[task]) for task in tasks})
-    sides = [side(name, found, tasks) for name, found in answers.items()]
+    sides = [side(name, actual, tasks) for name, actual in answers.items()]
     [comparison] = compare(sides).comparisons
     main = comparison.average or comparison.tasks[0]
     table = (rows[1]["difference"], rows[1]["difference_low"], rows[1]["difference_high"])
     assert table == (main.difference.estimate, main.difference.low, main.difference.high)
     checks = gated(Measured("nas", sides[0]), Measured("nas", sides[1]), Limits())
-    found = [
+    actual = [
         check.score.difference for check in checks if check.kind == ("average" if comparison.average else "scores")
     ]
-    assert (found[0].low, found[0].high) == table[1:]
+    assert (actual[0].low, actual[0].high) == table[1:]
 
 
 def test_an_interval_of_few_items_holds_the_truth_as_often_as_it_says():
@@ -56,8 +56,8 @@ def test_an_interval_of_few_items_holds_the_truth_as_often_as_it_says():
     rng, held, trials = np.random.default_rng(0), 0, 400
     for _ in range(trials):
         change = rng.normal(0.1, 1.0, 20)
-        found = paired.difference(np.zeros(20), change, np.ones(20), np.arange(20))
-        held += found.low <= 0.1 <= found.high
+        actual = paired.difference(np.zeros(20), change, np.ones(20), np.arange(20))
+        held += actual.low <= 0.1 <= actual.high
     assert held / trials == pytest.approx(0.95, abs=0.025)  # 400 trials see 95 % to 1.1 % (one sigma)
 
 

@@ -21,8 +21,8 @@ ORIGIN = {"kind": "folder", "content": "a" * 64}
 
 def run(*, chain: str = "k1", **more: object) -> dict:
     config = CONFIG | {name: more.pop(name) for name in CONFIG if name in more}
-    found = {"id": "r", "config": config, "dtype": "float32", "metrics": METRICS, "origin": ORIGIN, "environment": {}}
-    return found | {"variants": [{"name": "dense", "chain": [chain]}]} | more
+    actual = {"id": "r", "config": config, "dtype": "float32", "metrics": METRICS, "origin": ORIGIN, "environment": {}}
+    return actual | {"variants": [{"name": "dense", "chain": [chain]}]} | more
 
 
 def test_runs_of_one_model_asked_alike_are_alike():

@@ -28,7 +28,7 @@ ROUNDS = np.array([1.01, 0.99, 1.0, 1.02, 0.98, 1.005, 0.995])
 
 def side(rows: list[Row]) -> Side:
     tasks = {name: [row for row in rows if row["task"] == name] for name in METRICS}
-    return Side("wanda", Path("items"), {name: found for name, found in tasks.items() if found}, METRICS, "r")
+    return Side("wanda", Path("items"), {name: actual for name, actual in tasks.items() if actual}, METRICS, "r")
 
 
 def variant(rows: list[Row] = DENSE, **more: object) -> Measured:
@@ -42,26 +42,26 @@ def judged(old: Measured, new: Measured, **limits: float) -> list[Check]:
     return judge({"wanda": old}, {"wanda": new}, Limits(**limits))
 
 
-def verdicts(found: list[Check]) -> dict[str, str]:
-    return {check.what: check.verdict for check in found if check.verdict != "ok"}
+def verdicts(actual: list[Check]) -> dict[str, str]:
+    return {check.what: check.verdict for check in actual if check.verdict != "ok"}
 
 
 def test_equal_runs_pass_and_are_known_to_be_equal():
-    found = judged(variant(), variant())
-    assert verdicts(found) == {}
-    assert outcome(found, anew=True) == PASSED
-    assert all(check.same for check in found if check.kind in ("scores", "average"))
-    assert {check.kind for check in found} == {"scores", "average", "size", "memory", "speed"}
+    actual = judged(variant(), variant())
+    assert verdicts(actual) == {}
+    assert outcome(actual, anew=True) == PASSED
+    assert all(check.same for check in actual if check.kind in ("scores", "average"))
+    assert {check.kind for check in actual} == {"scores", "average", "size", "memory", "speed"}
 
 
 def test_a_significant_drop_is_worse_and_a_gain_is_better():
-    found = judged(variant(BETTER), variant(DENSE))  # 8 of 20 lost, 1 gained, perplexity 3 % better
-    assert verdicts(found) == {}  # Holm over three tasks: p = 0.039 is no proof
+    actual = judged(variant(BETTER), variant(DENSE))  # 8 of 20 lost, 1 gained, perplexity 3 % better
+    assert verdicts(actual) == {}  # Holm over three tasks: p = 0.039 is no proof
     fallen = answered([0] * 12 + [1] + [0] * 7, [1] * 8, [100.0, 130.0, 150.0])
     whole = answered([1] * 12 + [0] * 8, [1] * 8, [100.0, 130.0, 150.0])
-    found = judged(variant(whole), variant(fallen))
-    assert verdicts(found) == {"piqa acc": "worse", "mean of 2 tasks": "worse"}
-    assert outcome(found, anew=True) == REGRESSED
+    actual = judged(variant(whole), variant(fallen))
+    assert verdicts(actual) == {"piqa acc": "worse", "mean of 2 tasks": "worse"}
+    assert outcome(actual, anew=True) == REGRESSED
     assert set(verdicts(judged(variant(fallen), variant(whole))).values()) == {"better"}
 
 
@@ -86,9 +86,9 @@ def test_a_drop_within_what_is_allowed_passes():
 def test_a_perplexity_may_rise_by_what_is_allowed():
     losses = [100.0 + index for index in range(12)]
     old, new = answered([], [], losses), answered([], [], [loss * 1.01 for loss in losses])
-    found = judged(variant(old), variant(new))
-    assert verdicts(found) == {"wikitext word_perplexity": "worse"}
-    [score] = [check for check in found if check.kind == "scores"]
+    actual = judged(variant(old), variant(new))
+    assert verdicts(actual) == {"wikitext word_perplexity": "worse"}
+    [score] = [check for check in actual if check.kind == "scores"]
     assert score.before is not None
     assert score.now is not None
     ratio = score.now / score.before - 1  # per word: 1 % of about one nat
@@ -99,9 +99,9 @@ def test_a_perplexity_may_rise_by_what_is_allowed():
 @pytest.mark.parametrize("change", [-1, 1])
 @pytest.mark.parametrize("name", list(SIZES))
 def test_sizes_are_exact_both_ways(name, change):
-    found = judged(variant(), variant(sizes=SIZES | {name: SIZES[name] + change}))
-    assert verdicts(found) == {name: "differs"}
-    assert outcome(found, anew=True) == REGRESSED
+    actual = judged(variant(), variant(sizes=SIZES | {name: SIZES[name] + change}))
+    assert verdicts(actual) == {name: "differs"}
+    assert outcome(actual, anew=True) == REGRESSED
 
 
 def test_speed_needs_significance_and_the_least_effect():
@@ -117,18 +117,18 @@ def test_speed_needs_significance_and_the_least_effect():
 def test_too_few_rounds_for_so_many_tests_are_told_and_not_judged():
     old = {f"v{index}": variant(speeds={"prefill_b1": ROUNDS[:4]}) for index in range(2)}
     new = {name: variant(speeds={"prefill_b1": 0.5 * ROUNDS[:4]}) for name in old}
-    found = [check for check in judge(old, new, Limits()) if check.kind == "speed"]
-    assert {check.verdict for check in found} == {"not judged"}  # 2 / 70 over two tests is above 5 %
-    assert "measure.rounds" in found[0].said
+    actual = [check for check in judge(old, new, Limits()) if check.kind == "speed"]
+    assert {check.verdict for check in actual} == {"not judged"}  # 2 / 70 over two tests is above 5 %
+    assert "measure.rounds" in actual[0].said
     alone = judge({"v0": old["v0"]}, {"v0": new["v0"]}, Limits())
     assert verdicts(alone) == {"prefill_b1": "worse"}
 
 
 def test_speed_and_memory_of_another_machine_are_never_judged():
     there = variant(speeds={"prefill_b1": 0.1 * ROUNDS}, memory=9e9, fingerprint="there")
-    found = judged(variant(), there)
-    assert verdicts(found) == {"prefill_b1": "not judged", "peak memory": "not judged"}
-    assert outcome(found, anew=True) == PASSED
+    actual = judged(variant(), there)
+    assert verdicts(actual) == {"prefill_b1": "not judged", "peak memory": "not judged"}
+    assert outcome(actual, anew=True) == PASSED
 
 
 def test_memory_may_grow_by_what_is_allowed():
@@ -138,8 +138,8 @@ def test_memory_may_grow_by_what_is_allowed():
 
 
 def test_a_busy_machine_is_told():
-    found = judged(variant(), variant(speeds={"prefill_b1": 0.5 * ROUNDS}, contended=True))
-    assert [check.said for check in found if check.kind == "speed"] == ["timed on a busy machine"]
+    actual = judged(variant(), variant(speeds={"prefill_b1": 0.5 * ROUNDS}, contended=True))
+    assert [check.said for check in actual if check.kind == "speed"] == ["timed on a busy machine"]
 
 
 def test_flips_may_be_forbidden():
@@ -161,16 +161,16 @@ def test_flips_may_be_forbidden():
     ids=["failed", "task", "items", "size", "speed"],
 )
 def test_what_the_baseline_has_and_the_run_has_not_is_missing(new, what, said):
-    found = judged(variant(), new)
-    assert outcome(found, anew=True) == REGRESSED
-    missing = {check.what: check.said for check in found if check.verdict == "missing"}
+    actual = judged(variant(), new)
+    assert outcome(actual, anew=True) == REGRESSED
+    missing = {check.what: check.said for check in actual if check.verdict == "missing"}
     assert said in missing[what]
 
 
 def test_a_variant_that_the_run_lacks_is_missing_and_a_new_one_is_not_judged():
-    found = judge({"a": variant(), "b": variant()}, {"a": variant(), "c": variant()}, Limits())
-    assert [(check.variant, check.verdict) for check in found if check.verdict != "ok"] == [("b", "missing")]
-    assert "c" not in {check.variant for check in found}
+    actual = judge({"a": variant(), "b": variant()}, {"a": variant(), "c": variant()}, Limits())
+    assert [(check.variant, check.verdict) for check in actual if check.verdict != "ok"] == [("b", "missing")]
+    assert "c" not in {check.variant for check in actual}
 
 
 def test_measuring_nothing_is_a_failure_of_its_own():

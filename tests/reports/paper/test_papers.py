@@ -18,7 +18,7 @@ from harness.quantities import metric as named
 from harness.words import recipes
 from reports.compare.pairs import compare
 from reports.compare.sides import Side
-from reports.paper import paper_text as paper_text
+from reports.paper import paper_text
 from reports.paper.table import beside
 
 OWN = {
@@ -155,10 +155,12 @@ def test_a_papers_rows_are_run_and_stand_beside_the_published_ones(told, tmp_pat
     assert report["measured_model"] == "random-llama, float32, the first 2 items a task"
     whole = (mine["dense"]["demo_piqa.acc"] + mine["dense"]["demo_arc_easy.acc"]) / 2
     for line, row in zip(report["lines"], OWN["rows"], strict=True):
-        found = mine[line["recipe"]]
-        mean = (found["demo_piqa.acc"] + found["demo_arc_easy.acc"]) / 2  # of the seven that were run, the paper's two
+        actual = mine[line["recipe"]]
+        mean = (
+            actual["demo_piqa.acc"] + actual["demo_arc_easy.acc"]
+        ) / 2  # of the seven that were run, the paper's two
         assert line["measured"]["average"] == pytest.approx(100 * mean)
-        assert line["measured"]["demo_piqa"] == pytest.approx(100 * found["demo_piqa.acc"])
+        assert line["measured"]["demo_piqa"] == pytest.approx(100 * actual["demo_piqa.acc"])
         assert line["published"].items() >= row["published"].items()
         if line["recipe"] != "dense":
             assert line["measured_distance"]["average"]["value"] == pytest.approx(100 * (mean - whole))
@@ -188,7 +190,7 @@ def test_a_run_without_the_papers_rows_is_refused(tmp_path, capsys):
 
 def side(name: str, rows: list[Row]) -> Side:
     tasks = {task: [row for row in rows if row["task"] == task] for task in METRICS}
-    return Side(name, Path("items"), {task: found for task, found in tasks.items() if found}, METRICS, "r")
+    return Side(name, Path("items"), {task: actual for task, actual in tasks.items() if actual}, METRICS, "r")
 
 
 def ordered(published: list[tuple[float, float]], answers: list[list[Row]]):
@@ -198,7 +200,7 @@ def ordered(published: list[tuple[float, float]], answers: list[list[Row]]):
         for name, (average, loss) in zip(("dense", "a", "b", "c"), published, strict=False)
     ]
     paper = Paper(title="t", model="m", source="s", run={"suite": "x"}, rows=rows)  # type: ignore[arg-type]
-    sides = {row["recipe"]: side(row["recipe"], found) for row, found in zip(rows, answers, strict=True)}
+    sides = {row["recipe"]: side(row["recipe"], actual) for row, actual in zip(rows, answers, strict=True)}
     return beside(paper, [], sides, METRICS), sides
 
 
@@ -214,8 +216,8 @@ def test_the_order_of_pairs_is_tested_and_not_only_looked_at():
     assert set(average.differing) == set(average.opposed) == {("a", "b"), ("c", "b")}
     assert (len(perplexity.agreeing), len(perplexity.differing)) == (1, 2)
     pairs = [("a", "b"), ("a", "c"), ("b", "c")]
-    found = [compare([sides[one], sides[other]]).comparisons[0].average for one, other in pairs]
-    adjusted = holm([each.difference.p for each in found if each])
+    actual = [compare([sides[one], sides[other]]).comparisons[0].average for one, other in pairs]
+    adjusted = holm([each.difference.p for each in actual if each])
     assert all(p < 0.05 for p in adjusted)
     notes = paper_text.notes(table, "model")
     assert "significantly reversed by average: b before a" in notes
@@ -237,7 +239,7 @@ def test_averages_are_over_the_same_tasks_on_both_sides():
         {"recipe": "b", "published": {"average": 50}},
     ]
     paper = Paper(title="t", model="m", source="s", run={"suite": "x"}, rows=rows)  # type: ignore[arg-type]
-    sides = {name: side(name, found) for name, found in zip(("dense", "a", "b"), (GOOD, MIDDLE, BAD), strict=True)}
+    sides = {name: side(name, actual) for name, actual in zip(("dense", "a", "b"), (GOOD, MIDDLE, BAD), strict=True)}
     measured = [
         {"variant": name, "piqa.acc": 0.5, "arc.acc_norm": 0.25, "wikitext.word_perplexity": 9.0} for name in sides
     ]
@@ -279,12 +281,12 @@ def test_a_perplexitys_distance_is_a_ratio_with_its_interval():
     table, sides = ordered([(80, 5), (70, 6), (60, 9)], [GOOD, MIDDLE, BAD])
     [_, middle, _] = table.lines
     assert middle.published_distance["perplexity"].value == pytest.approx(6 / 5)
-    found = middle.measured_distance["perplexity"]
+    actual = middle.measured_distance["perplexity"]
     score = compare([sides["dense"], sides["a"]], tasks=["wikitext"]).comparisons[0].tasks[0]
-    assert found.value == pytest.approx(score.variant / score.reference)
-    assert found.low is not None
-    assert found.high is not None
-    assert found.low < found.value < found.high
+    assert actual.value == pytest.approx(score.variant / score.reference)
+    assert actual.low is not None
+    assert actual.high is not None
+    assert actual.low < actual.value < actual.high
 
 
 def test_a_paper_shares_its_steps_with_other_runs(tmp_path):

@@ -56,9 +56,9 @@ def test_equal_averages_give_the_average_times_what_the_smallest_saves():
 
 def test_each_draw_has_its_own_area(draws):
     sizes = np.array([0.9, 0.8, 0.7])
-    found = areas(sizes, draws[:, 1:4])
-    assert found.shape == (DRAWS,)
-    assert found[7] == pytest.approx(float(areas(sizes, draws[7, 1:4])))
+    actual = areas(sizes, draws[:, 1:4])
+    assert actual.shape == (DRAWS,)
+    assert actual[7] == pytest.approx(float(areas(sizes, draws[7, 1:4])))
 
 
 def test_differences_are_paired(rows, draws):

@@ -111,17 +111,17 @@ def test_kinds_of_a_training_are_lines_of_their_own_over_tokens():
 
 def test_a_smoothed_line_is_the_mean_of_its_neighbours():
     values = np.random.default_rng(0).normal(size=100)
-    found = losses.smoothed(values)
-    assert found[50] == pytest.approx(values[48:53].mean())
-    assert found[0] == pytest.approx(values[:3].mean())
+    actual = losses.smoothed(values)
+    assert actual[50] == pytest.approx(values[48:53].mean())
+    assert actual[0] == pytest.approx(values[:3].mean())
     np.testing.assert_allclose(losses.smoothed(values[:7]), values[:7])
 
 
 def test_json_has_the_numbers_and_leaves_the_candidates_in_the_store():
-    found = json.loads(json_text([], {"searches": GROUP}))["facts"]["searches"]
-    assert [line["strategy"] for line in found[0]["lines"]] == ["linas", "random"]
-    assert found[0]["lines"][0]["hypervolume"]["n"] == 3
-    assert "candidates" not in found[0]
+    actual = json.loads(json_text([], {"searches": GROUP}))["facts"]["searches"]
+    assert [line["strategy"] for line in actual[0]["lines"]] == ["linas", "random"]
+    assert actual[0]["lines"][0]["hypervolume"]["n"] == 3
+    assert "candidates" not in actual[0]
 
 
 def test_markdown_and_page_tell_the_search():
@@ -165,9 +165,9 @@ class Shelf:
 @pytest.fixture
 def shelf(tmp_path):
     """A super-network behind three searches, one of them with other items, and a recovery behind the first."""
-    found, stored = Shelf(tmp_path), {"searcher": "linas", "reference": [1.0, 1.0], "search_seed": 0, "candidates": []}
+    actual, stored = Shelf(tmp_path), {"searcher": "linas", "reference": [1.0, 1.0], "search_seed": 0, "candidates": []}
     facts = {"training_tokens": 100, "teacher_tokens": 40}
-    found.add("net", "supernet", result=facts, losses=[[0, 100, 1.0, "full"]])
+    actual.add("net", "supernet", result=facts, losses=[[0, 100, 1.0, "full"]])
     for index, (seed, items) in enumerate(((0, 8), (1, 8), (0, 9))):
         step = {
             "searcher": "linas",
@@ -177,10 +177,10 @@ def shelf(tmp_path):
             "search_seed": seed,
             "items": items,
         }
-        found.add(f"s{index}", "search", step=step, parent="net", result={"evaluations": 9.0}, records=stored)
-    found.add("r", "recover", result={"training_tokens": 7}, losses=[[0, 7, 1.0, "full"]])
-    found.add("f", "refit", result={"calibration_tokens": 3})
-    return found
+        actual.add(f"s{index}", "search", step=step, parent="net", result={"evaluations": 9.0}, records=stored)
+    actual.add("r", "recover", result={"training_tokens": 7}, losses=[[0, 7, 1.0, "full"]])
+    actual.add("f", "refit", result={"calibration_tokens": 3})
+    return actual
 
 
 RUN = {

@@ -55,22 +55,22 @@ def test_seeds_of_one_searcher_are_one_strategy_and_another_budget_is_another():
 
 def test_the_mean_over_seeds_is_a_mean_with_students_interval():
     curves = [curve(searched(seed=seed)) for seed in range(3)]
-    found, finals = band(curves), np.array([one.area[-1] for one in curves])
-    assert found.area[-1] == pytest.approx(finals.mean())
-    assert found.high is not None
-    assert found.high[-1] - found.area[-1] == pytest.approx(4.302653 * finals.std(ddof=1) / math.sqrt(3), rel=1e-6)
+    actual, finals = band(curves), np.array([one.area[-1] for one in curves])
+    assert actual.area[-1] == pytest.approx(finals.mean())
+    assert actual.high is not None
+    assert actual.high[-1] - actual.area[-1] == pytest.approx(4.302653 * finals.std(ddof=1) / math.sqrt(3), rel=1e-6)
 
 
 def test_one_seed_has_no_interval():
-    found = band([curve(searched())])
-    assert found.low is None
+    actual = band([curve(searched())])
+    assert actual.low is None
     assert estimates.mean([1.0]) == estimates.Estimate(1.0, 1)
 
 
 def test_the_level_to_reach_is_one_that_every_search_reached():
-    (found,) = problems([searched(seed=0), searched("random", seed=3), searched("better", skill=0.5)])
-    spent = {line.strategy: line.reached.value for line in found.lines}
-    assert found.level == min(line.hypervolume.value for line in found.lines)
+    (actual,) = problems([searched(seed=0), searched("random", seed=3), searched("better", skill=0.5)])
+    spent = {line.strategy: line.reached.value for line in actual.lines}
+    assert actual.level == min(line.hypervolume.value for line in actual.lines)
     assert min(spent.values()) < max(spent.values()) <= 48
 
 
@@ -78,18 +78,18 @@ def test_a_predictor_that_knows_only_sizes_is_worth_nothing_within_sizes():
     search = searched(count=200)
     for record in search["candidates"]:
         record["predicted"] = -record["size"] + 0.001 * (record["fitness"] * 1e4 % 1)
-    found = agreement.prediction(whole(search))
-    assert found.overall.value > 0.5
-    assert abs(found.within.value) < 0.15
+    actual = agreement.prediction(whole(search))
+    assert actual.overall.value > 0.5
+    assert abs(actual.within.value) < 0.15
     assert agreement.prediction(whole(searched(count=200))).within.value > 0.3
 
 
 def test_a_good_objective_agrees_with_accuracy_in_sign_and_size_stands_beside_it():
-    found = agreement.proxy(whole(searched(count=100)))
-    assert found.objective.overall.value > 0.5
-    assert found.objective.overall.low < found.objective.overall.value < found.objective.overall.high
-    assert found.size.value > 0
-    assert found.objective.overall.n == 100
+    actual = agreement.proxy(whole(searched(count=100)))
+    assert actual.objective.overall.value > 0.5
+    assert actual.objective.overall.low < actual.objective.overall.value < actual.objective.overall.high
+    assert actual.size.value > 0
+    assert actual.objective.overall.n == 100
 
 
 def test_luck_on_the_search_items_is_an_overfit_gap_and_an_honest_front_has_none():
@@ -101,9 +101,9 @@ def test_luck_on_the_search_items_is_an_overfit_gap_and_an_honest_front_has_none
 
 def test_the_gap_is_told_of_errors_where_accuracy_was_the_objective():
     search = searched() | {"objective": "accuracy"}
-    found = agreement.losses(search)
-    assert found.search[0] == 1 - search["candidates"][0]["accuracy"]
-    assert found.measure == "accuracy"
+    actual = agreement.losses(search)
+    assert actual.search[0] == 1 - search["candidates"][0]["accuracy"]
+    assert actual.measure == "accuracy"
 
 
 @pytest.mark.parametrize(("known", "measure"), [(True, "answer_kl"), (False, "choice_error")])
@@ -122,8 +122,8 @@ def test_intervals_of_rank_correlations_cover_what_they_claim():
         one, noise = generator.normal(size=(2, 40))
         other = 0.6 * one + 0.8 * noise
         for name in covered:
-            found = getattr(estimates, name)(one, other)
-            covered[name] += found.low <= truth[name] <= found.high
+            actual = getattr(estimates, name)(one, other)
+            covered[name] += actual.low <= truth[name] <= actual.high
     assert all(0.91 <= count / 300 <= 0.99 for count in covered.values()), covered
 
 
@@ -140,17 +140,17 @@ def test_what_a_quadratic_in_size_explains_is_gone_after_size():
 
 def test_the_histogram_counts_every_network_once_in_each_layer():
     records = whole(searched())
-    found = survivors.layers(records)
-    np.testing.assert_allclose(found.histogram().sum(axis=0), 1)
-    assert found.histogram()[0] == pytest.approx((found.width == 0).mean(axis=0))
-    assert found.width.max() == 1
+    actual = survivors.layers(records)
+    np.testing.assert_allclose(actual.histogram().sum(axis=0), 1)
+    assert actual.histogram()[0] == pytest.approx((actual.width == 0).mean(axis=0))
+    assert actual.width.max() == 1
 
 
 def test_blocks_with_single_heads_and_channels_are_read_like_others():
     records = [{"architecture": [8, [[1, 4, "1", "f"], [0, 0]]]}, {"architecture": [8, [[1, 2], [1, 8]]]}]
-    found = survivors.layers(records)
-    assert found.width.tolist() == [[1, 0], [0.5, 1]]
-    assert found.attention.tolist() == [[True, False], [True, True]]
+    actual = survivors.layers(records)
+    assert actual.width.tolist() == [[1, 0], [0.5, 1]]
+    assert actual.attention.tolist() == [[True, False], [True, True]]
 
 
 def test_the_best_quarter_is_best_for_its_size_not_largest():
@@ -163,11 +163,11 @@ def test_the_best_quarter_is_best_for_its_size_not_largest():
 
 
 def test_tasks_that_need_late_layers_keep_late_layers():
-    found = survivors.tastes(whole(searched(count=400)), "choice_error")
-    assert list(found.tasks) == list(TASKS)
-    assert found.chosen == 100
-    late = {name: widths[8:].mean() for name, widths in found.tasks.items()}
-    assert late["winogrande"] > late["arc"] + found.error
+    actual = survivors.tastes(whole(searched(count=400)), "choice_error")
+    assert list(actual.tasks) == list(TASKS)
+    assert actual.chosen == 100
+    late = {name: widths[8:].mean() for name, widths in actual.tasks.items()}
+    assert late["winogrande"] > late["arc"] + actual.error
 
 
 def test_sentences_tell_every_strategy_and_explain_themselves_once():

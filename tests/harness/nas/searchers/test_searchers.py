@@ -25,7 +25,7 @@ QUICK = {"linas": {"predicted": 600}}  # settings under which a contract test ta
 def driven(name, land, budget, *, seed=0, refuse=lambda genome: False, asks=400, **fields):
     """Return the asks with what was told, until `budget` distinct genomes were asked, or after `asks` asks."""
     exploration = searcher(name, {**QUICK.get(name, {}), **fields}).explore(land, np.random.default_rng(seed))
-    found: list[tuple[Ask, np.ndarray]] = []
+    actual: list[tuple[Ask, np.ndarray]] = []
     known = set()
     ask = next(exploration)
     while True:
@@ -33,19 +33,19 @@ def driven(name, land, budget, *, seed=0, refuse=lambda genome: False, asks=400,
         genomes = land.canonical(ask.genomes)
         told = np.column_stack([land.fitness(genomes), land.sizes(genomes) ** (1 if land.exact else 1.3)])
         told[[refuse(genome) for genome in genomes]] = np.inf
-        found.append((ask, told))
+        actual.append((ask, told))
         known |= set(map(bytes, genomes))
-        if len(known) >= budget or len(found) >= asks:
+        if len(known) >= budget or len(actual) >= asks:
             exploration.close()
-            return found
+            return actual
         ask = exploration.send(told)
 
 
-def measured(found, land):
+def measured(actual, land):
     """Return the objectives (n, 2) of the distinct genomes that were asked, in order."""
-    genomes = np.concatenate([land.canonical(ask.genomes) for ask, _ in found])
+    genomes = np.concatenate([land.canonical(ask.genomes) for ask, _ in actual])
     _, first = np.unique(genomes, axis=0, return_index=True)
-    return np.concatenate([told for _, told in found])[np.sort(first)]
+    return np.concatenate([told for _, told in actual])[np.sort(first)]
 
 
 @cache
@@ -110,8 +110,8 @@ def test_survives_refused_genomes(name, rule):
         "all but the seeds": lambda genome: bytes(genome) not in seeds,
         "all": lambda genome: True,
     }[rule]
-    found = driven(name, land, 120, refuse=refuse)
-    assert len(measured(found, land)) >= 120
+    actual = driven(name, land, 120, refuse=refuse)
+    assert len(measured(actual, land)) >= 120
 
 
 @every
@@ -210,8 +210,8 @@ def test_puzzle_is_optimal_where_losses_add_up():
     asked = measured(driven("puzzle", land, 60, levels_per_gene=3, grid=4), land)
     for level in np.linspace(land.sizes(land.seeds()).min(), 1, 5):
         fits = land.sizes(space) <= level + 1e-9
-        found = asked[asked[:, 1] <= level + 1e-9, 0].min()
-        assert found == pytest.approx(land.fitness(space[fits]).min())
+        actual = asked[asked[:, 1] <= level + 1e-9, 0].min()
+        assert actual == pytest.approx(land.fitness(space[fits]).min())
 
 
 def test_the_archive_holds_each_network_once():
