@@ -61,7 +61,7 @@ class Flap(Scored):
 def standing(layer: nn.Module, moments: Mapping[str, Moments]) -> Parts:
     """Return the z-scores of a layer's fluctuations, on the CPU."""
     from harness.models.anatomy import ATTENTION_WRITER, MLP_WRITER, layer_shape
-    from harness.pruning.writers import writers
+    from harness.pruning.column_writers import writers
 
     seen = {name: fluctuation(moments[name].variance, linear.weight).cpu() for name, linear in writers(layer)}
     groups = group_scores(seen.get(ATTENTION_WRITER, empty()), layer_shape(layer).groups)
@@ -82,7 +82,7 @@ def standardized(scores: Tensor) -> Tensor:
 
 def group_scores(columns: Tensor, groups: int) -> Tensor:
     """Return the mean z-score (groups,) of squared fluctuations `columns` (groups * queries * head_dim,)."""
-    from harness.pruning.writers import by_group
+    from harness.pruning.column_writers import by_group
 
     return by_group(standardized(columns.square()), groups).mean(1)
 
@@ -90,7 +90,7 @@ def group_scores(columns: Tensor, groups: int) -> Tensor:
 def compensate(model: PreTrainedModel, keeps: Sequence[Keep], moments: Sequence[Mapping[str, Moments]]) -> None:
     """Add W (mean x * removed) to the biases of o_proj and down_proj, in place; `model` is still whole."""
     from harness.models.anatomy import layers
-    from harness.pruning.writers import pruned_columns, writers
+    from harness.pruning.column_writers import pruned_columns, writers
 
     for layer, keep, seen in zip(layers(model), keeps, moments, strict=True):
         gone = pruned_columns(layer, keep)

@@ -146,7 +146,7 @@ def folded(lines: Tensor, shape: LayerShape, *, interleaved: bool) -> Tensor:
 
     Query head j is in group j // queries; if `interleaved`, counted to j mod groups, as the published code does.
     """
-    from harness.pruning.writers import by_group
+    from harness.pruning.column_writers import by_group
 
     if interleaved:
         return lines.view(-1, shape.groups, shape.head_dim).sum((0, 2))

@@ -95,7 +95,7 @@ def magnitudes(layer: nn.Module) -> Parts:
     import torch
 
     from harness.models.anatomy import layer_shape, linears
-    from harness.pruning.writers import by_group
+    from harness.pruning.column_writers import by_group
 
     shape, norms = layer_shape(layer), {}
     for name, linear in linears(layer):

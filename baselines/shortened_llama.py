@@ -80,8 +80,8 @@ class ShortenedLlama(Method):
         if self.criterion == "ppl":
             scores, spares_ends = perplexities_without(model, tokens), self.paper_compat
         else:
-            by_layer = effects(model, tokens, with_norms=self.paper_compat)
-            scores, spares_ends = torch.tensor(by_layer, dtype=torch.float64), True
+            found = effects(model, tokens, with_norms=self.paper_compat)
+            scores, spares_ends = torch.tensor(found, dtype=torch.float64), True
         may_go = unprotected(len(scores), scaled=not self.paper_compat) if spares_ends else range(len(scores))
         return [index for index in scores.argsort(stable=True).tolist() if index in may_go]
 

@@ -39,6 +39,7 @@ class SliceGPT(Method):
     NAME = "slicegpt"
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration"})
     FOLLOWS: ClassVar[bool] = False  # layers of other widths, or of zeros, cannot be rotated
+    STANDARD_LAYERS = False  # a stream whose width changes from block to block
     SOURCE: ClassVar[str] = "arXiv 2401.15024"
     budget: float = BUDGET
     damping: float = Field(0.01, ge=0, description="share of the mean variance that is added to each, as in the paper")

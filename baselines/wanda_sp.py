@@ -35,8 +35,8 @@ class WandaSp(Scored):
 
     def scores(self, model: PreTrainedModel, calibration: Calibration) -> Iterator[Parts]:
         from harness.models.anatomy import ATTENTION_WRITER, MLP_WRITER, layer_shapes, layers
+        from harness.pruning.column_writers import by_group, writers
         from harness.pruning.walk import input_norms, walk
-        from harness.pruning.writers import by_group, writers
 
         shapes, count = layer_shapes(model), len(layers(model))
         for index, layer, feed in progress.track(walk(model, calibration.tokens), "pruning layers", total=count):
@@ -48,7 +48,7 @@ class WandaSp(Scored):
     def chosen(self, model: PreTrainedModel, keep: Keep) -> None:
         """Zero what goes: the next layer's inputs come from what stays."""
         from harness.models.anatomy import layers
-        from harness.pruning.writers import pruned_columns, writers
+        from harness.pruning.column_writers import pruned_columns, writers
 
         layer = layers(model)[keep.layer]
         gone = pruned_columns(layer, keep)

@@ -93,6 +93,9 @@ class RunConfig(_Section):
         description="share of the parameters that methods keep, those of the embeddings counted"
     )
     quantizers: Annotated[tuple[str, ...], Field(min_length=1)] = Field(description="what is layered on every variant")
+    runtimes: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        description="where every variant is run: torch (transformers as it is), llamacpp"
+    )
     limit: Annotated[Whole, Field(gt=0)] | None = Field(
         description="items of each task, as lm-eval counts them; null for all"
     )

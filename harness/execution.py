@@ -14,7 +14,7 @@ from harness.executors.local import Outcome, run_steps
 from harness.graph import Plan
 from harness.machine.environment import environment
 from harness.measures.speed import Speed, sessions
-from harness.spec import CHECKPOINT, Node
+from harness.spec import ARTIFACT, CHECKPOINT, Node
 from harness.storage.provenance import differences
 from harness.storage.store import Store, folder_bytes
 from harness.words.redaction import redacted
@@ -161,7 +161,7 @@ def _next_group(pending: list[Node], store: Store, summary: Summary) -> list[Nod
         and all(store.has(key) for key in _before(other))
     ]
     sizes = [(other.key, _model_bytes(other, store)) for other in ready]
-    dense = folder_bytes(store.folder(node.needs[0].key) / CHECKPOINT)
+    dense = sum(_held_bytes(before, store) for before in node.needs)
     keys = set(sessions(sizes, dense, psutil.virtual_memory().available)[0])
     return [other for other in ready if other.key in keys]
 
@@ -171,7 +171,12 @@ def _before(node: Node) -> list[str]:
 
 
 def _model_bytes(node: Node, store: Store) -> int:
-    return next(size for before in node.ancestors() if (size := folder_bytes(store.folder(before.key) / CHECKPOINT)))
+    return next(size for before in node.ancestors() if (size := _held_bytes(before, store)))
+
+
+def _held_bytes(node: Node, store: Store) -> int:
+    """Return the bytes of what a step made to be loaded: its artifact or its checkpoint."""
+    return folder_bytes(store.folder(node.key) / ARTIFACT) or folder_bytes(store.folder(node.key) / CHECKPOINT)
 
 
 def record(plan: Plan, store: Store, started: float, command: str, summary: Summary) -> dict[str, Any]:
@@ -200,6 +205,7 @@ def record(plan: Plan, store: Store, started: float, command: str, summary: Summ
                 "quantizer": variant.quantizer,
                 "simulated": variant.simulated,
                 "emulated": variant.emulated,
+                "runtime": variant.runtime,
                 "chain": [node.key for node in variant.chain()],
                 "measures": {kind: node.key for kind, node in variant.measures.items()},
             }

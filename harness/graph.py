@@ -7,20 +7,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import limits, registry
+from harness import limits, places, registry
 from harness.config import ConfigErrors, RunConfig
 from harness.data import suites
 from harness.evaluation.evaluate import Evaluate
 from harness.machine import environment
+from harness.measures.agreement import Agreement
 from harness.measures.all_measures import measures
 from harness.models.described import Description, described
 from harness.models.source import Import, resolve
 from harness.pruning.budget import check_budget
 from harness.quantities import plain
-from harness.quantize import Quantize
+from harness.runtimes.runtime import TORCH
 from harness.spec import CalibrationSpec, Method, Node, Setup, TaskSpec
 from harness.words import recipes
 from harness.words.nearest import nearest
+
+WINDOWS = {"samples": 4, "length": 512}  # on which a runtime's predictions are compared with torch's
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,9 @@ class Variant:
     quantizer: str
     simulated: bool
     emulated: bool
-    checkpoint: Node
+    checkpoint: Node  # the last step that made it: of another runtime than torch, its artifact's
     measures: dict[str, Node]
+    runtime: str = TORCH
 
     def chain(self) -> list[Node]:
         """Return the steps that made the checkpoint, the dense model first."""
@@ -104,7 +108,7 @@ def build(run: RunConfig) -> Plan:
             texts[use] = find(name, run.data_dir, None if own else suite.beside)
         except ValueError as error:
             errors.append(str(error))
-    errors += _not_measurable(run)
+    errors += [*_not_measurable(run), *places.unusable(run)]
     if errors or source is None:
         raise ConfigErrors(errors)
     dense = Node(Import(source=source, dtype=run.resolved_dtype, seed=run.seed))  # type: ignore[arg-type]
@@ -117,9 +121,10 @@ def build(run: RunConfig) -> Plan:
     variants: list[Variant] = []
     for recipe in dict.fromkeys(["dense", *run.methods]):
         try:
-            variants += list(_variants(run, recipe, dense, setup, model))
+            variants += list(_variants(run, recipe, dense, setup, model, notices))
         except ValueError as error:
             errors.append(str(error))
+    notices[:] = dict.fromkeys(notices)
     variants = _distinct(variants, notices, errors)
     drawn = {"seed": run.seed} if source.kind == "random" else {}
     origin = {"kind": source.kind, "content": source.content, **drawn}
@@ -165,7 +170,9 @@ def _texts(run: RunConfig, suite: suites.Suite) -> dict[str, str]:
     }
 
 
-def _variants(run: RunConfig, recipe: str, dense: Node, setup: Setup, model: Description) -> Iterator[Variant]:
+def _variants(
+    run: RunConfig, recipe: str, dense: Node, setup: Setup, model: Description, notices: list[str]
+) -> Iterator[Variant]:
     parts = [registry.parse(part, run.settings) for part in recipes.parts(recipe)]
     for kind, _ in parts[1:]:
         if not kind.FOLLOWS:
@@ -193,19 +200,20 @@ def _variants(run: RunConfig, recipe: str, dense: Node, setup: Setup, model: Des
                 checkpoint = Node(step, checkpoint)
         shown = recipes.label(recipe)
         label = shown if budget is None else f"{shown}@{budget:g}"
-        for name in dict.fromkeys(run.quantizers):
+        for where, name in places.pairs(run, recipe, methods, model, notices):
             quantizer = registry.quantizer(name)
-            final = Node(Quantize(quantizer=quantizer), checkpoint) if quantizer else checkpoint
+            place = places.place(where, quantizer, checkpoint, dense)
             yield Variant(
-                name=label + (f"+{name}" if quantizer else ""),
+                name=label + (f"+{name}" if quantizer else "") + (f":{where}" if where != TORCH else ""),
                 recipe=shown,
                 method="+".join(method.NAME for method in methods),
                 budget=budget if budget is not None else _own_budget(methods),
                 quantizer=name,
                 simulated=any(method.simulated for method in methods),
                 emulated=any(method.emulated for method in methods),
-                checkpoint=final,
-                measures=_measures(run, setup, final, dense),
+                checkpoint=place.final,
+                measures=_measures(run, setup, place),
+                runtime=where,
             )
 
 
@@ -226,12 +234,20 @@ def _not_measurable(run: RunConfig) -> list[str]:
     return lines
 
 
-def _measures(run: RunConfig, setup: Setup, final: Node, dense: Node) -> dict[str, Node]:
+def _measures(run: RunConfig, setup: Setup, place: places.Place) -> dict[str, Node]:
     fingerprint = environment.fingerprint()
-    nodes = {"evaluate": Node(Evaluate(tasks=setup.report_tasks, limit=run.limit, scorer=run.scorer), final)}
+    evaluate = Evaluate(tasks=setup.report_tasks, limit=run.limit, scorer=run.scorer, runtime=place.computes)
+    nodes = {"evaluate": Node(evaluate, place.scored)}
     for name in run.measures:
-        if name != "speed" or run.measure.speed:
-            kind = measures()[name]
-            needs = (dense,) if kind.BESIDE_DENSE else ()
-            nodes[name] = Node(kind.of_run(run.measure, fingerprint), final, needs=needs)
+        kind = measures()[name]
+        if (name == "speed" and not run.measure.speed) or (place.runtime != TORCH and not kind.IN_RUNTIMES):
+            continue
+        step = kind.of_run(run.measure, fingerprint)
+        if place.runtime != TORCH:
+            step = step.in_runtime(place.runtime, place.version)
+        nodes[name] = Node(step, place.final, needs=place.references if kind.BESIDE_DENSE else ())
+    if place.runtime != TORCH:
+        compared = setup.calibration.model_copy(update=WINDOWS | {"seed": run.seed + 1})
+        step = Agreement(runtime=place.runtime, library=place.version, windows=compared)
+        nodes[Agreement.KIND] = Node(step, place.final)
     return nodes

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from harness.storage.store import Store
 
 CHECKPOINT = "checkpoint"  # the folder inside a step that holds a reloadable model
+ARTIFACT = "artifact"  # the folder inside a step that holds what a runtime loads
 
 
 class Spec(BaseModel):
@@ -116,14 +117,21 @@ class Work:
 
         Corrupt where they do not match, and where another run let the weights go meanwhile: the run makes that step again.
         """
-        for key in keys or self.ancestors:
-            folder = self.store.folder(key) / CHECKPOINT
+        return self._held(CHECKPOINT, keys or self.ancestors)
+
+    def _held(self, name: str, keys: tuple[str, ...]) -> Path:
+        for key in keys:
+            folder = self.store.folder(key) / name
             if folder.is_dir():
                 if self.store.released(key):
                     raise Corrupt(key, "its weights were let go")
                 self.store.verify(key)
                 return folder
-        raise ValueError("no step before this one holds a checkpoint")
+        raise ValueError(f"no step before this one holds a{'n' if name == ARTIFACT else ''} {name}")
+
+    def artifact(self, key: str = "") -> Path:
+        """Return the nearest ancestor's folder of what a runtime loads (or that of `key`), verified; Corrupt as `checkpoint`."""
+        return self._held(ARTIFACT, (key,) if key else self.ancestors)
 
     def origin(self) -> Path:
         """Return the folder of the dense model that the chain of steps began with, verified."""
@@ -203,6 +211,7 @@ class Method(Spec):
 
     NAME: ClassVar[str]
     STRUCTURED: ClassVar[bool] = True
+    STANDARD_LAYERS: ClassVar[bool] = True  # the result's layers compute what the family's do, at widths of their own
     NEEDS: ClassVar[frozenset[str]] = frozenset()  # of "calibration", "backward", "training"
     FAMILIES: ClassVar[frozenset[str] | None] = None  # of harness/families; None for all of them
     FOLLOWS: ClassVar[bool] = True  # may come after another method in a recipe
@@ -269,6 +278,9 @@ class Quantizer(Spec):
 
     NAME: ClassVar[str]
     SHARE: ClassVar[float] = 1.0  # of the bytes that stay, at most; for the plan's estimate
+    RUNTIMES: ClassVar[frozenset[str]] = frozenset(
+        {"torch"}
+    )  # where it lives; beside torch the runtime itself applies it
 
     @classmethod
     def key_name(cls) -> str:

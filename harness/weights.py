@@ -7,17 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from harness.spec import CHECKPOINT, Node
+from harness.spec import ARTIFACT, CHECKPOINT, Node
 from harness.storage.store import Store
 
 
 def read_by(node: Node, store: Store) -> Iterator[Node]:
     """Yield the stored steps whose weights a step reads.
 
-    The nearest before it that has any, those it needs, the dense model.
+    The nearest before it that has a checkpoint or an artifact, those it needs, the dense model.
     """
-    nearest = next((each for each in node.ancestors() if not store.has(each.key) or _holds(each, store)), None)
-    nodes = [*node.needs, *node.ancestors()[-1:], *([nearest] if nearest else [])]
+    nodes = [*node.needs, *node.ancestors()[-1:]]
+    for name in (CHECKPOINT, ARTIFACT):
+        before = (
+            each for each in node.ancestors() if not store.has(each.key) or (store.folder(each.key) / name).is_dir()
+        )
+        nodes += [nearest] if (nearest := next(before, None)) else []
     yield from (each for each in {each.key: each for each in nodes}.values() if store.has(each.key))
 
 
@@ -57,5 +61,5 @@ def to_let_go(nodes: Sequence[Node], unmeasured: Collection[str], store: Store) 
 
 
 def _holds(node: Node, store: Store) -> bool:
-    """Tell whether a stored step made a checkpoint, whether or not its weights are still there."""
-    return (store.folder(node.key) / CHECKPOINT).is_dir()
+    """Tell whether a stored step made a checkpoint or an artifact, whether or not its weights are still there."""
+    return any((store.folder(node.key) / name).is_dir() for name in (CHECKPOINT, ARTIFACT))

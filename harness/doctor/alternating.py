@@ -100,7 +100,7 @@ def fresh_peak(work: Callable[..., object], *arguments: Any) -> int:
 def _peak(pipe: Connection, work: Callable[..., object], arguments: Sequence[Any]) -> None:
     import torch
 
-    from harness.measures.footprint import peak_bytes
+    from harness.machine.peak import peak_bytes
 
     with hushed():
         work(*arguments)

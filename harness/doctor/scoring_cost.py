@@ -21,7 +21,7 @@ from harness.doctor.flops import counting, floor_flops
 from harness.evaluation.journal import Journal
 from harness.evaluation.lm import StockLM, TreeLM, cut
 from harness.evaluation.trie import Request, floor
-from harness.measures.footprint import peak_bytes, reset_peak
+from harness.machine.peak import peak_bytes, reset_peak
 
 SCORERS: dict[str, Callable[..., Any]] = {"tree": TreeLM, "hflm": StockLM}
 

@@ -13,6 +13,8 @@ from harness.data import tasks
 from harness.data.definitions import parts
 from harness.data.text import running_text
 from harness.evaluation.journal import Journal
+from harness.runtimes.all_runtimes import runtime
+from harness.runtimes.runtime import TORCH
 from harness.spec import Cost, Step, TaskSpec, Work
 
 TOKENS_PER_ITEM = 90  # of a multiple-choice item, shared prefixes once, for the estimate
@@ -30,10 +32,12 @@ class Evaluate(Step):
     KIND = "evaluate"
     VERSION = 3  # 3: families that the packed scorer computes wrongly are scored by lm-eval's
     UNKEYED: ClassVar[frozenset[str]] = frozenset({"batch_tokens"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"runtime"})
     tasks: tuple[TaskSpec, ...]
     limit: int | None = None
     scorer: Literal["tree", "hflm"] = "tree"
     batch_tokens: int = 2048
+    runtime: str = "torch"  # another one: the weights are those of its artifact
 
     def cost(self) -> Cost:
 
@@ -49,6 +53,8 @@ class Evaluate(Step):
 
         source = work.checkpoint()
         model, tokenizer = checkpoint.load(source, work.device), checkpoint.load_tokenizer(source)
+        if self.runtime != TORCH:
+            model = runtime(self.runtime).restored(work.artifact(), model)
         journal = Journal(work.scratch / "answers.jsonl")
         used, proof = proven(self.scorer, model)
         scorer = _scorer(used, model, tokenizer, self.batch_tokens, journal)

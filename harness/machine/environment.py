@@ -17,7 +17,17 @@ from typing import Any
 
 import psutil
 
-PACKAGES = ("torch", "transformers", "lm-eval", "peft", "torchao", "pymoo", "numpy", "llm-compression-harness")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "lm-eval",
+    "peft",
+    "torchao",
+    "pymoo",
+    "numpy",
+    "cyllama",
+    "llm-compression-harness",
+)
 BUSY = 0.3  # cores used by others, or stolen, above which a timing is marked contended
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import resource
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import psutil
 
+from harness.machine.environment import threads
+from harness.machine.peak import peak_bytes, reset_peak
 from harness.measures.measure import Measure
 from harness.quantities import Button, Column, Quantity
+from harness.runtimes.runtime import TORCH
 from harness.spec import Cost, Work
 
 if TYPE_CHECKING:
     from harness.config import MeasureConfig
 
 FLOP_TOKENS = 128
+RESIDENT = "harness.measures.in_runtime"  # the program that a process of a runtime's own runs
 
 
 class Footprint(Measure):
@@ -60,9 +66,13 @@ class Footprint(Measure):
             meaning="floating-point operations of the weights' products for a token of a prompt, attention left out",
         ),
     )
+    IN_RUNTIMES: ClassVar[bool] = True
+    LATER: ClassVar[frozenset[str]] = frozenset({"runtime", "library"})
     fingerprint: str  # memory depends on the machine and its libraries
     prompt_tokens: int = 128
     generate_tokens: int = 8
+    runtime: str = TORCH
+    library: str = ""
 
     @classmethod
     def of_run(cls, settings: MeasureConfig, fingerprint: str) -> Footprint:
@@ -75,6 +85,24 @@ class Footprint(Measure):
         return Cost(forward_tokens=2 * self.prompt_tokens, decode_tokens=self.generate_tokens, seconds=3)
 
     def run(self, work: Work) -> None:
+        if self.runtime == TORCH:
+            self._in_torch(work)
+        else:
+            made = work.store.result(work.ancestors[0])
+            counts = {name: made[name] for name in ("parameters", "nonzero_parameters")}
+            work.result |= {"bytes_on_disk": made["bytes"], **counts, **self._in_runtime(work.artifact())}
+
+    def _in_runtime(self, artifact: Path) -> dict[str, int]:
+        """Return the memory of a process that has loaded nothing but the runtime."""
+        asked = [self.runtime, str(artifact), str(threads()), str(self.prompt_tokens), str(self.generate_tokens)]
+        said = subprocess.run([sys.executable, "-m", RESIDENT, *asked], capture_output=True, text=True, check=False)
+        if said.returncode:
+            raise ValueError(
+                f"{self.runtime} could not load and run what was made for it: {said.stderr.strip()[-500:]}"
+            )
+        return dict(json.loads(said.stdout.splitlines()[-1]))
+
+    def _in_torch(self, work: Work) -> None:
         import torch
 
         from harness.models import checkpoint
@@ -107,24 +135,6 @@ class Footprint(Measure):
             "flops_per_token": flops_per_token(model),
             "emulated": checkpoint.dequantized(source),
         }
-
-
-def reset_peak() -> None:
-    """Start a new peak of this process's resident set, where the kernel allows it."""
-    clear = Path("/proc/self/clear_refs")
-    if clear.exists():
-        clear.write_text("5")
-
-
-def peak_bytes() -> int:
-    """Return the peak resident set of this process in bytes since `reset_peak`."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def flops_per_token(model: object, tokens: int = FLOP_TOKENS) -> float | None:

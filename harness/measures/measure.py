@@ -26,12 +26,17 @@ class Measure(Step):
     NAME: ClassVar[str]  # in measures=[...], and of the step
     QUANTITIES: ClassVar[tuple[Quantity, ...]] = ()
     TIMED: ClassVar[bool] = False  # timed work comes last, when nothing else is left to do
-    BESIDE_DENSE: ClassVar[bool] = False  # needs the dense checkpoint too
+    BESIDE_DENSE: ClassVar[bool] = False  # needs the dense checkpoint too, and in a runtime the dense artifact
+    IN_RUNTIMES: ClassVar[bool] = False  # has a field `runtime`, and measures what other runtimes than torch load
 
     @classmethod
     def of_run(cls, settings: MeasureConfig, fingerprint: str) -> Self:
         """Return the measure with a run's settings, on the machine of `fingerprint`."""
         raise NotImplementedError(f"{cls.__name__} must implement of_run")
+
+    def in_runtime(self, name: str, version: str) -> Self:
+        """Return the measure of what the runtime `name` loads, computed by its library of that version."""
+        return self.model_copy(update={"runtime": name, "library": version})
 
     @classmethod
     def unavailable(cls, device: str) -> str:

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from harness import progress
+from harness.machine import environment
 from harness.machine.environment import Contention
 from harness.measures.measure import Measure
 from harness.quantities import Button, Column, Quantity
+from harness.runtimes.all_runtimes import runtime
+from harness.runtimes.runtime import TORCH
 from harness.spec import Cost, Work
 
 if TYPE_CHECKING:
@@ -30,6 +33,23 @@ MEMORY_SHARE = 0.5  # of free memory, that the models of one session may take
 
 RATIO = re.compile(r"(prefill|decode)_ratio(?:_b(\d+))?")
 PLACES = {"prefill": Button(20), "decode": Button(10)}
+TORCH_PLACES = {"prefill": Button(22, "prefill, of torch"), "decode": Button(12, "decode, of torch")}
+
+
+OF_TORCH = re.compile(r"(prefill|decode)_of_torch(?:_b(\d+))?")
+
+
+def of_torch(phase: str, batch: int | None = None, column: Column | None = None) -> Quantity:
+    """Return the throughput of a phase in the row's runtime, relative to the dense model's in torch; at batch 1 where none is named."""
+    return Quantity(
+        f"{phase}_of_torch_b{batch}" if batch else f"{phase}_of_torch",
+        f"{phase} b{batch}, of torch" if batch else f"{phase}, of torch",
+        *("×", "higher", "decimal", 1.0, f"{phase} throughput, × dense in torch (batch {batch or 1})"),
+        fronts=True,
+        column=column or Column(57, 0.4, "interval", 0.04),
+        button=None if batch else TORCH_PLACES[phase],
+        meaning=f"tokens a second in {phase} at batch {batch or 1} in the row's runtime, as a ratio to dense in torch",
+    )
 
 
 def ratio(phase: str, batch: int | None = None, column: Column | None = None) -> Quantity:
@@ -42,14 +62,15 @@ def ratio(phase: str, batch: int | None = None, column: Column | None = None) ->
         gate="relative",
         column=column or Column(55, 0.5, "interval", 0.05),
         button=None if batch else PLACES[phase],
-        meaning=f"tokens a second in {phase} at batch {batch or 1}, as a ratio to dense",
+        meaning=f"tokens a second in {phase} at batch {batch or 1}, as a ratio to dense in the same runtime",
     )
 
 
 class Speed(Measure):
     """Prefill and decode throughput at each batch size, as ratios to dense (above 1: faster than dense).
 
-    All variants of a session are timed once a round, each round in another (seeded) order, so that a machine that drifts
+    In another `runtime` than torch ratios are to the dense model in that runtime, and the dense model in torch is timed beside
+    them. All variants of a session are timed once a round, each round in another (seeded) order, so that a machine that drifts
     drifts for all of them and none profits from its neighbour; batch sizes come one after the other. The dense row is a
     second copy of the dense model: what it misses of 1 is the noise.
     """
@@ -57,17 +78,23 @@ class Speed(Measure):
     NAME = KIND = "speed"
     TIMED: ClassVar[bool] = True
     BESIDE_DENSE: ClassVar[bool] = True
+    IN_RUNTIMES: ClassVar[bool] = True
+    LATER: ClassVar[frozenset[str]] = frozenset({"runtime", "library"})
     QUANTITIES: ClassVar[tuple[Quantity, ...]] = (
         ratio("prefill", column=Column(40, 6, "interval", 0.6)),
         ratio("decode", column=Column(42, 7, "interval", 0.7)),
         ratio("prefill", 8, Column(44, 1, "interval", 0.1)),
         ratio("decode", 8, Column(46, 1.5, "interval", 0.15)),
+        of_torch("prefill", column=Column(48, 6.5, "interval", 0.65)),
+        of_torch("decode", column=Column(50, 7.5, "interval", 0.75)),
     )
     fingerprint: str
     rounds: int = 7
     prompt_tokens: int = 128
     generate_tokens: int = 16
     batches: tuple[int, ...] = (1, 8)
+    runtime: str = TORCH
+    library: str = ""  # version of what computes, of another runtime than torch
 
     @classmethod
     def of_run(cls, settings: MeasureConfig, fingerprint: str) -> Speed:
@@ -76,8 +103,12 @@ class Speed(Measure):
 
     @classmethod
     def quantity(cls, key: str) -> Quantity | None:
-        matched = RATIO.fullmatch(key)
-        return super().quantity(key) or (matched and ratio(matched[1], int(matched[2]) if matched[2] else None)) or None
+        if told := super().quantity(key):
+            return told
+        for pattern, made in ((RATIO, ratio), (OF_TORCH, of_torch)):
+            if matched := pattern.fullmatch(key):
+                return made(matched[1], int(matched[2]) if matched[2] else None)
+        return None
 
     @classmethod
     def row(cls, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,6 +119,9 @@ class Speed(Measure):
             row |= {name: ratios["ratio"], f"{name}_low": ratios["low"], f"{name}_high": ratios["high"]}
             row[f"{kind}.tokens_per_second"] = ratios["tokens_per_second"]
             row[f"{kind}.p_value"] = ratios["p_value"]
+            if of := ratios.get("of_torch"):
+                name = name.replace("_ratio", "_of_torch")
+                row |= {name: of["ratio"], f"{name}_low": of["low"], f"{name}_high": of["high"]}
         return row
 
     def longest(self) -> tuple[str, int]:
@@ -106,31 +140,44 @@ class Speed(Measure):
 
     def run_together(self, works: Sequence[Work]) -> None:
         """Time several variants against the same dense model in one session."""
-        from harness.models import checkpoint
-
-        dense = works[0].checkpoint(works[0].needs)
-        models = [
-            in_memory(checkpoint.load(folder, works[0].device))
-            for folder in [dense, *(work.checkpoint() for work in works)]
-        ]
+        timers = self._timers(works)
         watch = Contention()
         samples: dict[str, list[list[float]]] = {}
         generator = np.random.default_rng(0)
         runs = [(batch, done) for batch in self.batches for done in range(-1, self.rounds)]
         for batch, done in progress.track(runs, "rounds"):
             timed = {}
-            for index in generator.permutation(len(models)):
-                run = partial(generate_seconds, models[index], batch, self.prompt_tokens, self.generate_tokens)
+            for index in generator.permutation(len(timers)):
+                run = partial(timers[index], batch, self.prompt_tokens, self.generate_tokens)
                 timed[index] = warm_up(run) if done < 0 else run()
             for kind, column in (("prefill", 0), ("decode", 1)) if done >= 0 else ():
                 samples.setdefault(f"{kind}_b{batch}", []).append(
-                    [timed[index][column] for index in range(len(models))]
+                    [timed[index][column] for index in range(len(timers))]
                 )
         busy = watch.stop()
+        references = len(timers) - len(works)
         for index, work in enumerate(works):
-            work.result |= {"contention": busy, "session": len(works), **self._summary(samples, index + 1)}
+            said = {"contention": busy, "session": len(works), "threads": environment.threads()}
+            work.result |= said | self._summary(samples, references + index, references - 1)
 
-    def _summary(self, samples: dict[str, list[list[float]]], column: int) -> dict[str, Any]:
+    def _timers(self, works: Sequence[Work]) -> list[Callable[[int, int, int], tuple[float, float]]]:
+        """Return what times the dense model in torch, in another runtime the dense model there, and each variant."""
+        from harness.models import checkpoint
+
+        dense = works[0].checkpoint(works[0].needs[:1])
+        if self.runtime == TORCH:
+            folders = [dense, *(work.checkpoint() for work in works)]
+            return [in_torch(in_memory(checkpoint.load(folder, works[0].device))) for folder in folders]
+        kind, tokens = runtime(self.runtime), self.prompt_tokens + self.generate_tokens + 1
+        artifacts = [works[0].artifact(works[0].needs[1]), *(work.artifact() for work in works)]
+        engines = [
+            kind.engine(folder, threads=environment.threads(), batch=max(self.batches), tokens=tokens)
+            for folder in artifacts
+        ]
+        timers = [partial(engine.generate_seconds, clock=time.perf_counter) for engine in engines]
+        return [in_torch(in_memory(checkpoint.load(dense, works[0].device))), *timers]
+
+    def _summary(self, samples: dict[str, list[list[float]]], column: int, dense: int) -> dict[str, Any]:
         from harness.evaluation.ranks import mann_whitney
         from harness.evaluation.statistics import ratio_interval
 
@@ -140,16 +187,25 @@ class Speed(Measure):
             tokens = int(name.rsplit("b", 1)[1]) * (
                 self.prompt_tokens if name.startswith("prefill") else self.generate_tokens
             )
-            ratio, low, high = ratio_interval(times[:, 0], times[:, column])
-            summary["samples"][name] = {"dense_seconds": times[:, 0].tolist(), "seconds": times[:, column].tolist()}
+            ratio, low, high = ratio_interval(times[:, dense], times[:, column])
+            summary["samples"][name] = {"dense_seconds": times[:, dense].tolist(), "seconds": times[:, column].tolist()}
             summary["ratios"][name] = {
                 "ratio": ratio,
                 "low": low,
                 "high": high,
                 "tokens_per_second": tokens / float(np.median(times[:, column])),
-                "p_value": mann_whitney(times[:, 0], times[:, column]),
+                "p_value": mann_whitney(times[:, dense], times[:, column]),
             }
+            if dense:
+                of = dict(zip(("ratio", "low", "high"), ratio_interval(times[:, 0], times[:, column]), strict=True))
+                summary["ratios"][name]["of_torch"] = of
+                summary["samples"][name]["torch_seconds"] = times[:, 0].tolist()
         return summary
+
+
+def in_torch(model: Any) -> Callable[[int, int, int], tuple[float, float]]:
+    """Return what times a model of transformers at (batch, prompt, count)."""
+    return partial(generate_seconds, model)
 
 
 def in_memory(model: Any) -> Any:

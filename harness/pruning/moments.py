@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from harness import progress
 from harness.models.anatomy import layers
-from harness.pruning.writers import writers
+from harness.pruning.column_writers import writers
 
 
 @dataclass

@@ -29,7 +29,7 @@ def measured(store: Store) -> list[str]:
 
 def weights(store: Store, keys: Sequence[str]) -> int:
     """Return the bytes of the weights of steps."""
-    files = [path for key in keys for path in store.folder(key).rglob(f"*{WEIGHTS}")]
+    files = [path for key in keys for path in store.folder(key).rglob("*") if path.name.endswith(WEIGHTS)]
     return sum(path.stat().st_size for path in files)
 
 

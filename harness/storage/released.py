@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.storage.sealed import Damaged, read_sealed, write_sealed
 
 MARK = "released.json"
-WEIGHTS = ".safetensors"
+WEIGHTS = (".safetensors", ".gguf")
 
 
 def released(folder: Path) -> frozenset[str]:

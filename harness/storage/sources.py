@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 OURS = ("harness", "baselines", "suites", "reports")
 SHORT = 12  # hex digits of a module's hash
+DEPLOYMENT = ("STANDARD_LAYERS",)  # what a class says of itself for runtimes: no result depends on it
 
 
 class Stamp(NamedTuple):
@@ -104,11 +105,22 @@ def meaning(source: bytes) -> str:
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_text(body[0]):
             del body[0]
+        if isinstance(node, ast.ClassDef):
+            node.body = [each for each in node.body if not _decides_nothing(each)]
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in OURS:
             node.module = OURS[0]  # which of our files holds what is imported decides nothing: it may move
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Field":
             node.keywords = [word for word in node.keywords if word.arg != "description"]  # prose, as a docstring is
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:SHORT]
+
+
+def _decides_nothing(statement: ast.stmt) -> bool:
+    """Tell whether a class says only where its results can be deployed."""
+    return (
+        isinstance(statement, ast.Assign)
+        and isinstance(statement.targets[0], ast.Name)
+        and statement.targets[0].id in DEPLOYMENT
+    )
 
 
 def _is_text(statement: ast.AST) -> bool:

@@ -8,6 +8,7 @@ from string import Template
 
 from plotly.offline import get_plotlyjs
 
+from harness.measures.speed import OF_TORCH
 from reports.page import charts, front_section, losses, sections
 from reports.page.template import PAGE
 from reports.plain import plain
@@ -61,7 +62,7 @@ def figures(rows: Sequence[Row], facts: Facts) -> dict[str, charts.Figure]:
 def choices(rows: Sequence[Row]) -> str:
     """Radio buttons for the x axis of the second chart; axes nobody measured cannot be chosen."""
     parts = []
-    for axis in AXES:
+    for axis in (axis for axis in AXES if not OF_TORCH.fullmatch(axis.key) or points(rows, axis)):
         state = (" checked" if axis.key == chosen(rows) else "") + ("" if points(rows, axis) else " disabled")
         label = (axis.button and axis.button.name) or axis.label
         parts.append(f'<label><input type="radio" name="x" value="{axis.key}"{state}><span>{label}</span></label>')

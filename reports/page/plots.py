@@ -16,7 +16,7 @@ from harness.quantities import Quantity
 from reports.page.labels import place
 from reports.palette import colours, method, methods, square
 from reports.run.notes import headline
-from reports.run.points import AVERAGE, DECODE, SIZE, Point, points, reference, staircase
+from reports.run.points import AVERAGE, SIZE, Point, decode_axis, points, reference, staircase
 from reports.variants import Facts, Row, quantized
 
 STYLE: dict[Any, Any] = {
@@ -51,7 +51,7 @@ def draw(rows: Sequence[Row], facts: Facts) -> Figure:
     figure = Figure(figsize=(12, 5.6), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2, sharey=True)
-    for axes, axis in zip(panels, (SIZE, DECODE), strict=True):
+    for axes, axis in zip(panels, (SIZE, decode_axis(rows)), strict=True):
         panel(axes, rows, axis)
     panels[0].set_ylabel(AVERAGE.axis)
     figure.suptitle(headline(facts), fontsize=10)
@@ -65,7 +65,7 @@ def draw(rows: Sequence[Row], facts: Facts) -> Figure:
         columnspacing=1.4,
     )
     figure.draw_without_rendering()  # settles the layout the labels are placed in
-    for axes, axis in zip(panels, (SIZE, DECODE), strict=True):
+    for axes, axis in zip(panels, (SIZE, decode_axis(rows)), strict=True):
         annotate(axes, points(rows, axis), colours(rows))
     return figure
 
@@ -133,7 +133,7 @@ def darker(colour: str) -> str:
 def legend(rows: Sequence[Row]) -> list[Line2D]:
     """A key for each method, each marker, the front and the dense reference."""
     hue = colours(rows)
-    drawn = methods([point.row for axis in (SIZE, DECODE) for point in points(rows, axis)])
+    drawn = methods([point.row for axis in (SIZE, decode_axis(rows)) for point in points(rows, axis)])
     keys = [Line2D([], [], marker="o", linestyle="none", color=hue[name], label=legible(name)) for name in drawn]
     shapes = ((False, False, "not quantized"), (True, False, quantized(rows)), (False, True, "simulated or emulated"))
     for is_square, hollow, label in shapes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from reports.run import in_runtimes
 from reports.variants import Facts, Row, one_line
 
 STAR = "★"
@@ -51,9 +52,11 @@ def average_meaning(rows: Sequence[Row], facts: Facts) -> str:
 def notes(rows: Sequence[Row], facts: Facts) -> list[str]:
     """The footnotes of the summary table; marks no row carries are not explained."""
     others = " (b8: batch 8)" if any(key.endswith("_ratio_b8") for row in rows for key in row) else ""
+    same = " in the same runtime (of torch: to dense in torch)" if in_runtimes.compared(rows) else ""
     lines = [
         "↑ higher is better, ↓ lower is better; ± (half width) and [low, high] are 95 % intervals.",
-        f"×: throughput relative to dense at batch 1{others}. MB: 10⁶ bytes.",
+        f"×: throughput relative to dense{same} at batch 1{others}. MB: 10⁶ bytes.",
+        *in_runtimes.notes(rows),
     ]
     if any(row.get("average") is not None for row in rows):
         lines[1:1] = [

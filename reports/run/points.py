@@ -6,10 +6,16 @@ from dataclasses import dataclass
 from harness.measures.all_measures import on_axes, quantity
 from harness.quantities import AVERAGE, Quantity
 from reports.pareto import front_mask
+from reports.run.in_runtimes import compared
 from reports.variants import Row, dense_row, name, number, ran, saves_nothing
 
 AXES = tuple(on_axes())
-DECODE, SIZE = quantity("decode_ratio"), quantity("bytes_on_disk")
+SIZE = quantity("bytes_on_disk")
+
+
+def decode_axis(rows: Sequence[Row]) -> Quantity:
+    """The speed of decoding that all rows have in common: to dense in torch, where they were run in several runtimes."""
+    return quantity("decode_of_torch" if compared(rows) else "decode_ratio")
 
 
 @dataclass(frozen=True)

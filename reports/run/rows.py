@@ -19,11 +19,24 @@ from harness.storage import provenance
 from harness.storage.store import Corrupt, Store
 from reports.run.averages import add_averages
 from reports.run.cautions import scoring
+from reports.run.in_runtimes import add_torch_ratios
 from reports.run.method_fronts import method_fronts
 from reports.variants import Facts, Row
 
 # steps that are a variant's price
-MADE = ("compress", "supernet", "search", "pick", "recover", "refit", "command", "recipe", "quantize")
+MADE = (
+    "compress",
+    "supernet",
+    "search",
+    "pick",
+    "recover",
+    "refit",
+    "command",
+    "recipe",
+    "quantize",
+    "convert",
+    "requantize",
+)
 APART = (
     "searcher",
     "options",
@@ -49,6 +62,7 @@ def read(run: dict[str, Any], store: Store) -> tuple[list[Row], Facts]:
             answers, row = [], _identity(variant, store) | {"status": "damaged", "reason": str(error)}
         rows.append(row)
         items.append(answers)
+    add_torch_ratios(rows)
     draws = add_averages(rows, items, of_run(run))
     return rows, _facts(run, store) | {"method_fronts": method_fronts(rows, draws) if draws is not None else []}
 
@@ -99,6 +113,7 @@ def _charted(store: Store, key: str, name: str) -> Path | Corrupt | None:
 
 def _identity(variant: dict[str, Any], store: Store) -> Row:
     row: Row = {name: variant[name] for name in ("method", "budget", "quantizer", "simulated", "recipe")}
+    row["runtime"] = variant.get("runtime", "torch")
     made = variant["chain"][-1]
     checkpoint = None if store.released(made) else str(store.folder(made) / "checkpoint")
     return row | {"variant": variant["name"], "checkpoint": checkpoint, "status": "ok", "reason": ""}

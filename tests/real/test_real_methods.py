@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from harness import registry
 from harness.data.calibration import Calibration
-from harness.measures.footprint import peak_bytes, reset_peak
+from harness.machine.peak import peak_bytes, reset_peak
 from harness.models import checkpoint, source
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(2700)]  # a processor without 16-bit instructions takes its time

@@ -8,7 +8,7 @@ from stored_searches import searched
 
 from reports.page.charts import pareto
 from reports.page.html import page
-from reports.run.points import AXES, DECODE, SIZE
+from reports.run.points import AXES, SIZE, decode_axis
 
 TRAP = "<img src=x onerror=\"document.title='trapped'\">"
 FACTS = {
@@ -90,7 +90,7 @@ def test_front_and_hollow_points_of_the_figure_follow_the_rows():
     figure = pareto(fabricated(), FACTS, SIZE)
     line = figure["data"][0]
     assert (line["x"], line["line"]["shape"]) == ([90.0, 900.0, 1000.0], "hv")
-    assert pareto(fabricated(), FACTS, DECODE)["data"][0]["line"]["shape"] == "vh"
+    assert pareto(fabricated(), FACTS, decode_axis(fabricated()))["data"][0]["line"]["shape"] == "vh"
     symbols = {trace["name"]: trace["marker"]["symbol"] for trace in figure["data"][1:]}
     assert symbols == {"dense": ["circle"], "nas": ["circle", "square"], "width": ["circle"], "wanda": ["circle-open"]}
     assert figure["data"][1]["error_y"]["array"] == [pytest.approx(3.0)]

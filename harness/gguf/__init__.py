@@ -1,0 +1,1 @@
+"""Decoders in GGUF files, as llama.cpp reads them."""

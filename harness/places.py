@@ -1,0 +1,95 @@
+"""In which runtimes a variant is deployed, and the steps that bring it there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from harness import registry
+from harness.config import RunConfig
+from harness.deploy import Convert, Requantize
+from harness.models.described import Description
+from harness.quantize import Quantize
+from harness.runtimes.all_runtimes import runtime
+from harness.runtimes.runtime import TORCH
+from harness.spec import Method, Node, Quantizer
+
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A variant in a runtime: the step that made what is loaded, what is scored and how, and the dense model there."""
+
+    runtime: str
+    final: Node
+    scored: Node
+    computes: str  # the runtime whose artifact holds the weights that are scored; torch: the checkpoint
+    references: tuple[Node, ...]  # the dense checkpoint; of another runtime than torch, the dense artifact too
+    version: str = ""
+
+
+def unusable(run: RunConfig) -> list[str]:
+    """Return a line for each runtime that is unknown or not installed, and for quantizers that live in none of the run's."""
+    lines = []
+    for name in dict.fromkeys(run.runtimes):
+        try:
+            if name != TORCH and (why := runtime(name).unavailable()):
+                lines.append(f"runtimes: {name}: {why}; or leave {name} out")
+        except ValueError as error:
+            lines.append(str(error))
+    for name in run.quantizers:
+        homes = _homes(name)
+        if homes is not None and not homes & set(run.runtimes):
+            lines.append(
+                f"quantizer {name} lives in {', '.join(sorted(homes))}, and runtimes={','.join(run.runtimes)}; add it"
+            )
+    return lines
+
+
+def pairs(
+    run: RunConfig, recipe: str, methods: Sequence[Method], model: Description, notices: list[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the pairs of runtime and quantizer that make sense for a recipe, with a line in `notices` on the others."""
+    for where in dict.fromkeys(run.runtimes):
+        why = "" if where == TORCH else runtime(where).refuses(model, methods) or _emulated(methods)
+        if why:
+            notices.append(f"{recipe} has no row in {where}: {why}")
+            continue
+        away = [
+            name for name in dict.fromkeys(run.quantizers) if (homes := _homes(name)) is not None and where not in homes
+        ]
+        if away:
+            notices.append(f"no rows in {where} for {', '.join(away)}: {_other_homes(away)}")
+        for name in dict.fromkeys(run.quantizers):
+            if name not in away:
+                yield where, name
+
+
+def place(where: str, quantizer: Quantizer | None, checkpoint: Node, dense: Node) -> Place:
+    """Return the steps of a variant in a runtime; a pair that `pairs` yields."""
+    if where == TORCH:
+        final = Node(Quantize(quantizer=quantizer), checkpoint) if quantizer else checkpoint
+        return Place(TORCH, final, scored=final, computes=TORCH, references=(dense,))
+    version = runtime(where).version()
+    whole = Node(Convert(runtime=where), checkpoint)
+    references = (dense, Node(Convert(runtime=where), dense))
+    if quantizer is None:  # the same weights as the checkpoint's: scored once
+        return Place(where, whole, scored=checkpoint, computes=TORCH, references=references, version=version)
+    final = Node(Requantize(runtime=where, form=quantizer.NAME, library=version), whole)
+    return Place(where, final, scored=final, computes=where, references=references, version=version)
+
+
+def _homes(name: str) -> frozenset[str] | None:
+    """Return the runtimes that a quantizer lives in; None: it asks nothing of them."""
+    return None if name == NONE else registry.quantizers()[name].RUNTIMES
+
+
+def _other_homes(names: Sequence[str]) -> str:
+    homes = sorted({home for name in names for home in _homes(name) or ()})
+    return f"{'they live' if len(names) > 1 else 'it lives'} in {', '.join(homes)}"
+
+
+def _emulated(methods: Sequence[Method]) -> str:
+    emulated = [method.NAME for method in methods if method.emulated]
+    return f"{emulated[0]} has quantized the weights already" if emulated else ""

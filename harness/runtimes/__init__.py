@@ -1,0 +1,1 @@
+"""Runtimes that models are deployed in, and what each makes of a checkpoint."""
