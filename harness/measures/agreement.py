@@ -36,8 +36,9 @@ class Agreement(Measure):
             meaning="tokens whose most likely successor is the same in the runtime and in torch, with the same weights",
         ),
         Quantity(
-            *("perplexity_in_runtime", "perplexity in runtime", "of torch", "", "significant"),
-            meaning="perplexity of these windows in the runtime over that in torch, with the same weights",
+            *("perplexity_drift", "perplexity drift", "%", "lower", "percent", 100.0),
+            column=Column(103, 0.2),
+            meaning="by how much the runtime's perplexity of these windows is off that of torch with the same weights",
         ),
     )
     runtime: str
@@ -80,7 +81,7 @@ class Agreement(Measure):
         work.result |= {
             "runtime_kl": total[0] / tokens,
             "same_first": total[1] / tokens,
-            "perplexity_in_runtime": there / here,
+            "perplexity_drift": abs(there / here - 1),
             "perplexity_of_torch": here,
             "perplexity_of_runtime": there,
             "tokens": tokens,

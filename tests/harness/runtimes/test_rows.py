@@ -93,7 +93,7 @@ def test_the_ratio_to_torch_is_of_the_same_rounds(finished):
 def test_the_runtime_agrees_with_torch_on_its_own_weights(rows):
     assert "runtime_kl" not in rows["dense"]
     assert rows["dense:llamacpp"]["runtime_kl"] < 1e-5
-    assert rows["dense:llamacpp"]["perplexity_in_runtime"] == pytest.approx(1, abs=1e-3)
+    assert rows["dense:llamacpp"]["perplexity_drift"] < 1e-3
     assert rows["dense+q4_0:llamacpp"]["runtime_kl"] < 1e-2
     assert rows["dense+q4_0:llamacpp"]["same_first"] > 0.9
 
