@@ -1,0 +1,1 @@
+"""Formats in which a variant leaves the store, each checked after writing."""

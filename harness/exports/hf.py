@@ -1,0 +1,56 @@
+"""A folder that transformers loads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.exports.export import Export, Held
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class HuggingFace(Export):
+    """The checkpoint for transformers: of the family's own class where all layers have one shape that it can state.
+
+    Otherwise the class of layers with widths of their own comes along as code, which `trust_remote_code=True` loads.
+    """
+
+    NAME = "hf"
+
+    @classmethod
+    def write(cls, held: Held, target: Path) -> str:
+        from harness.models import checkpoint
+
+        if held.artifact is not None:
+            raise ValueError(
+                "this row is a file of another runtime; export it as format=gguf, or the row in torch as hf"
+            )
+        shutil.copytree(held.checkpoint, target, dirs_exist_ok=True)
+        if library := checkpoint.quantization(held.checkpoint):
+            return f"quantized weights of {library}"
+        remote = "auto_map" in json.loads((target / "config.json").read_text())
+        return "layers of widths of their own, whose class comes along" if remote else "the family's own class"
+
+    @classmethod
+    def logits(cls, target: Path, ids: Sequence[int]) -> np.ndarray:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        model = AutoModelForCausalLM.from_pretrained(target, dtype="auto", trust_remote_code=True).eval()
+        with torch.inference_mode():
+            return model(input_ids=torch.tensor([list(ids)]), use_cache=False).logits[0].float().numpy()
+
+    @classmethod
+    def use(cls, folder: Path, name: str) -> str:
+        config = json.loads((folder / "config.json").read_text())
+        trust = ", trust_remote_code=True" if "auto_map" in config else ""
+        return (
+            "```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+            f'model = AutoModelForCausalLM.from_pretrained("{name}", dtype="auto"{trust})\n'
+            f'tokenizer = AutoTokenizer.from_pretrained("{name}")\n```'
+        )
