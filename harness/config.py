@@ -92,6 +92,9 @@ class RunConfig(_Section):
     budgets: Annotated[tuple[Share, ...], Field(min_length=1)] = Field(
         description="share of the parameters that methods keep, those of the embeddings counted"
     )
+    bytes: Annotated[tuple[Share, ...], Field(min_length=1)] | None = Field(
+        description="instead of budgets: share of the dense model's bytes in 16 bits that weights take after quantization"
+    )
     quantizers: Annotated[tuple[str, ...], Field(min_length=1)] = Field(description="what is layered on every variant")
     runtimes: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         description="where every variant is run: torch (transformers as it is), llamacpp"
@@ -173,6 +176,8 @@ def compose(words: list[str]) -> RunConfig:
         else:
             written[key] = text
     profile = written.pop("profile", "quick" if written.get("suite", "demo") == "demo" else "standard")
+    if {"bytes", "budgets"} <= written.keys() and written["bytes"] != "null":
+        errors.append("bytes and budgets are two ways to say how small; write one")
     content = _composed(profile)
     for key, text in written.items():
         try:

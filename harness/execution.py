@@ -206,6 +206,7 @@ def record(plan: Plan, store: Store, started: float, command: str, summary: Summ
                 "simulated": variant.simulated,
                 "emulated": variant.emulated,
                 "runtime": variant.runtime,
+                "bytes": variant.bytes,
                 "chain": [node.key for node in variant.chain()],
                 "measures": {kind: node.key for kind, node in variant.measures.items()},
             }

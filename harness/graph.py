@@ -15,7 +15,7 @@ from harness.machine import environment
 from harness.measures.agreement import Agreement
 from harness.measures.all_measures import measures
 from harness.models.described import Description, described
-from harness.models.source import Import, resolve
+from harness.models.source import Import, ModelSource, resolve
 from harness.pruning.budget import check_budget
 from harness.quantities import plain
 from harness.runtimes.runtime import TORCH
@@ -40,6 +40,7 @@ class Variant:
     checkpoint: Node  # the last step that made it: of another runtime than torch, its artifact's
     measures: dict[str, Node]
     runtime: str = TORCH
+    bytes: float | None = None  # the share of the dense model's bytes that was asked for, of budgets in bytes
 
     def chain(self) -> list[Node]:
         """Return the steps that made the checkpoint, the dense model first."""
@@ -121,7 +122,7 @@ def build(run: RunConfig) -> Plan:
     variants: list[Variant] = []
     for recipe in dict.fromkeys(["dense", *run.methods]):
         try:
-            variants += list(_variants(run, recipe, dense, setup, model, notices))
+            variants += list(_variants(run, recipe, dense, setup, model, source, notices))
         except ValueError as error:
             errors.append(str(error))
     notices[:] = dict.fromkeys(notices)
@@ -171,7 +172,13 @@ def _texts(run: RunConfig, suite: suites.Suite) -> dict[str, str]:
 
 
 def _variants(
-    run: RunConfig, recipe: str, dense: Node, setup: Setup, model: Description, notices: list[str]
+    run: RunConfig,
+    recipe: str,
+    dense: Node,
+    setup: Setup,
+    model: Description,
+    source: ModelSource,
+    notices: list[str],
 ) -> Iterator[Variant]:
     parts = [registry.parse(part, run.settings) for part in recipes.parts(recipe)]
     for kind, _ in parts[1:]:
@@ -184,25 +191,24 @@ def _variants(
             f"{recipe}: the run's budgets go to {first}; write {second}'s own, {second}(budget=...), the share of what "
             f"{first} leaves"
         )
-    for budget in run.budgets if open_parts else (None,):
-        methods = []
-        for index, (kind, fields) in enumerate(parts):
-            takes = budget is not None and index == open_parts[0]
-            methods.append(
-                registry.build(
-                    kind, {**fields, **({"budget": check_budget(budget)} if takes and budget is not None else {})}
-                )
-            )
-        limits.check_families(recipe, methods, model)
-        checkpoint = dense
-        for method in methods:
-            for step in method.stages(setup):
-                checkpoint = Node(step, checkpoint)
-        shown = recipes.label(recipe)
-        label = shown if budget is None else f"{shown}@{budget:g}"
-        for where, name in places.pairs(run, recipe, methods, model, notices):
+    shown = recipes.label(recipe)
+    for size in (run.bytes or run.budgets) if open_parts else (None,):
+        asked = _methods(parts, open_parts, size)
+        limits.check_families(recipe, asked, model)
+        for where, name in places.pairs(run, recipe, asked, model, notices):
+            budget, methods = size, asked
+            if run.bytes and size is not None:
+                budget = places.budget(run, source, shown, asked, size, (where, name), notices)
+                if budget is None:
+                    continue
+                methods = _methods(parts, open_parts, budget)
+            checkpoint = dense
+            for method in methods:
+                for step in method.stages(setup):
+                    checkpoint = Node(step, checkpoint)
             quantizer = registry.quantizer(name)
             place = places.place(where, quantizer, checkpoint, dense)
+            label = shown if budget is None else f"{shown}@{budget:g}"
             yield Variant(
                 name=label + (f"+{name}" if quantizer else "") + (f":{where}" if where != TORCH else ""),
                 recipe=shown,
@@ -214,7 +220,19 @@ def _variants(
                 checkpoint=place.final,
                 measures=_measures(run, setup, place),
                 runtime=where,
+                bytes=size if run.bytes else None,
             )
+
+
+def _methods(
+    parts: list[tuple[type[Method], dict[str, Any]]], open_parts: list[int], size: float | None
+) -> list[Method]:
+    """Return the methods of a recipe, the first open one with a budget."""
+    methods = []
+    for index, (kind, fields) in enumerate(parts):
+        takes = size is not None and index == open_parts[0]
+        methods.append(registry.build(kind, {**fields, **({"budget": check_budget(size)} if takes else {})}))  # type: ignore[arg-type]
+    return methods
 
 
 def _own_budget(methods: list[Method]) -> float | None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness import registry
+from harness import bytes_budget, registry
 from harness.config import RunConfig
 from harness.deploy import Convert, Requantize
 from harness.models.described import Description
+from harness.models.outlines import outline
+from harness.models.source import ModelSource
 from harness.quantize import Quantize
 from harness.runtimes.all_runtimes import runtime
 from harness.runtimes.runtime import TORCH
 from harness.spec import Method, Node, Quantizer
 
 NONE = "none"
+BITS = {"float32": 32, "bfloat16": 16, "float16": 16}  # a weight of a run's dtype
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,38 @@ def pairs(
         for name in dict.fromkeys(run.quantizers):
             if name not in away:
                 yield where, name
+
+
+def budget(
+    run: RunConfig,
+    source: ModelSource,
+    recipe: str,
+    methods: Sequence[Method],
+    share: float,
+    pair: tuple[str, str],
+    notices: list[str],
+) -> float | None:
+    """Return the share of the parameters with which a recipe takes `share` of the dense bytes at a pair of runtime and quantizer.
+
+    None, with a line in `notices`, where there is none: zeros save no bytes, the dense model takes no more, or its embeddings do.
+    """
+    where, name = pair
+    size = outline(source)
+    quantizer, working = registry.quantizer(name), BITS[run.resolved_dtype]
+    bits = quantizer.bits(working, size.hidden, size.tied) if quantizer else (working, working)
+    reached = bytes_budget.budget(
+        share, size, bits, header=runtime(where).HEADER * size.tokens if where != TORCH else 0
+    )
+    shown = f"{name} in {where}"
+    if any(method.simulated for method in methods):
+        notices.append(f"{recipe} has no rows at bytes: it writes zeros, which take as many")
+    elif reached is None:
+        notices.append(f"no rows at bytes={share:g} with {shown}: embeddings alone take more")
+    elif reached >= 1:
+        notices.append(f"no pruned rows at bytes={share:g} with {shown}: the whole model takes less")
+    else:
+        return reached
+    return None
 
 
 def place(where: str, quantizer: Quantizer | None, checkpoint: Node, dense: Node) -> Place:

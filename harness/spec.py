@@ -290,6 +290,13 @@ class Quantizer(Spec):
     def key_source(cls) -> dict[str, str]:
         return {"source": sources.of_kind(cls)}
 
+    def bits(self, working: int, hidden: int, tied: bool) -> tuple[float, float]:
+        """Return the bits a weight takes in the layers and outside of them, scales among them.
+
+        `working` are the bits of the run's dtype, `hidden` is the width of most rows, `tied` tells that the head is the embeddings.
+        """
+        raise ValueError(f"quantizer {self.NAME} does not say how many bits a weight takes, which bytes= asks")
+
     def apply(self, source: Path, target: Path) -> PreTrainedModel:
         """Write the quantized model of `source` to `target`, tokenizer included, and return it."""
         raise NotImplementedError(f"{type(self).__name__} must implement apply")

@@ -23,6 +23,9 @@ class Int8(Quantizer):
     NAME = "int8"
     SHARE = 0.75  # half of the decoder's 16 bits; embeddings stay
 
+    def bits(self, working: int, hidden: int, tied: bool) -> tuple[float, float]:
+        return 8 + working / hidden, working  # a scale for each row of a matrix
+
     def apply(self, source: Path, target: Path) -> PreTrainedModel:
         from torchao.quantization import Int8WeightOnlyConfig
         from transformers import TorchAoConfig

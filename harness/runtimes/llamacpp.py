@@ -32,7 +32,7 @@ class LlamaCpp(Runtime):
     TITLE = "llama.cpp"
     MODULE = "cyllama"
     PACKAGE = "cyllama"
-    MOST_TOKENS: ClassVar[int] = 4096
+    HEADER: ClassVar[float] = 37.0  # the token, its kind, and the merge that makes it
 
     @classmethod
     def refuses(cls, model: Description, methods: Sequence[Method]) -> str:

@@ -40,7 +40,7 @@ class Runtime:
     TITLE: ClassVar[str]
     MODULE: ClassVar[str]  # what has to be importable
     PACKAGE: ClassVar[str]  # the distribution that brings it
-    MOST_TOKENS: ClassVar[int] = 2048
+    HEADER: ClassVar[float] = 0.0  # bytes of an artifact a token of the vocabulary that are no weights, about
 
     @classmethod
     def version(cls) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from reports.variants import Row, dense_row, name, number, one_line
 
+HALF = 2  # bytes a parameter of the dense model that shares of bytes are of
 NEAR = 0.02  # share of the dense parameters by which papers' roundings to whole layers miss a budget at most, or it is said
 
 
@@ -48,6 +49,14 @@ def _missed(row: Row, dense: Row | None) -> float | None:
     return kept / whole
 
 
+def _missed_bytes(row: Row, dense: Row | None) -> float | None:
+    """The share of the dense bytes in 16 bits that a row takes, where it is not what was asked for."""
+    asked, whole, taken = number(row, "bytes_asked"), number(dense or {}, "parameters"), number(row, "bytes_on_disk")
+    if asked is None or not whole or taken is None or abs(taken / (HALF * whole) / asked - 1) <= NEAR:
+        return None
+    return taken / (HALF * whole)
+
+
 def _of(row: Row, dense: Row | None) -> Iterator[str]:
     if why := row.get("scored_otherwise"):
         yield f"scored by lm-eval's own HFLM, not by the packed scorer: {one_line(why)}."
@@ -59,6 +68,8 @@ def _of(row: Row, dense: Row | None) -> Iterator[str]:
         )
     if (share := _missed(row, dense)) is not None:
         yield f"{share:.1%} of the dense parameters stay, not the budget that the row is called by."
+    if (share := _missed_bytes(row, dense)) is not None:
+        yield f"{share:.1%} of the dense bytes in 16 bits, not the {row['bytes_asked']:.0%} asked for."
     if row.get("short_windows"):
         yield f"windows of {reads} tokens, all that the model reads, not as asked: {row['short_windows']}."
 

@@ -113,7 +113,7 @@ def _charted(store: Store, key: str, name: str) -> Path | Corrupt | None:
 
 def _identity(variant: dict[str, Any], store: Store) -> Row:
     row: Row = {name: variant[name] for name in ("method", "budget", "quantizer", "simulated", "recipe")}
-    row["runtime"] = variant.get("runtime", "torch")
+    row |= {"runtime": variant.get("runtime", "torch"), "bytes_asked": variant.get("bytes")}
     made = variant["chain"][-1]
     checkpoint = None if store.released(made) else str(store.folder(made) / "checkpoint")
     return row | {"variant": variant["name"], "checkpoint": checkpoint, "status": "ok", "reason": ""}

@@ -1,0 +1,36 @@
+"""From a share of the dense model's bytes to the share of its parameters that a quantizer leaves room for. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+HALF = 16  # bits a weight of the dense model that shares are of, whatever the run computes in
+
+
+class Outline(NamedTuple):
+    """What of a model decides its bytes beside its layers."""
+
+    parameters: int
+    tokens: int  # of the vocabulary
+    hidden: int
+    tied: bool  # the head is the embeddings
+
+    @property
+    def outside(self) -> int:
+        """Return the parameters of embeddings and head."""
+        return self.tokens * self.hidden * (1 if self.tied else 2)
+
+
+def budget(share: float, outline: Outline, bits: tuple[float, float], header: float) -> float | None:
+    """Return the share of the parameters with which the weights take `share` of the dense model's bytes in 16 bits.
+
+    `bits` a weight in the layers and outside of them, `header` bytes of what is no weight. None: embeddings alone take more.
+    More than 1: the whole model takes less.
+    """
+    inside_bits, outside_bits = bits
+    room = share * outline.parameters * HALF / 8 - header - outline.outside * outside_bits / 8
+    if room <= 0:
+        return None
+    whole = (room * 8 / inside_bits + outline.outside) / outline.parameters
+    return math.floor(whole * 1e4) / 1e4

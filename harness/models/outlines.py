@@ -1,0 +1,33 @@
+"""How many tokens a model's vocabulary has, how wide it is and whether its head is its embeddings, before a weight is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness.bytes_budget import Outline
+from harness.models import accepted, counted
+from harness.models.source import ModelSource
+
+EMBEDDED = (49152, 576, True)  # SmolLM2-135M
+RANDOM = (258, 64, True)
+
+
+def outline(source: ModelSource) -> Outline:
+    """Return a model's outline; ValueError where nothing tells of it before the model is imported."""
+    if source.kind == "embedded":
+        return Outline(source.parameters, *EMBEDDED)
+    if source.kind == "random":
+        return Outline(source.parameters, *RANDOM)
+    if source.kind == "folder":
+        config: dict[str, Any] = accepted.read_json(Path(source.place) / "config.json")
+        config = config.get("text_config") or config
+        return Outline(
+            counted.in_folder(Path(source.place)),
+            int(config["vocab_size"]),
+            int(config["hidden_size"]),
+            bool(config.get("tie_word_embeddings", False)),
+        )
+    raise ValueError(
+        f"bytes: how large a {source.kind} model's embeddings are is not known here; use a folder, or budgets="
+    )
