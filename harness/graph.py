@@ -23,7 +23,7 @@ from harness.spec import CalibrationSpec, Method, Node, Setup, TaskSpec
 from harness.words import recipes
 from harness.words.nearest import nearest
 
-WINDOWS = {"samples": 4, "length": 512}  # on which a runtime's predictions are compared with torch's
+WINDOWS = {"samples": 2, "length": 512}  # on which a runtime's predictions are compared with torch's
 
 
 @dataclass(frozen=True)

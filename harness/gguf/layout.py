@@ -3,11 +3,12 @@
 llama.cpp reads one size for all layers, except in the architectures `deci` (rotary pairs interleaved: Llama, Mistral, Qwen2)
 and `openelm` (rotary halves, norms of queries and keys: Qwen3), which have an entry a layer. Two of deci's shapes
 would not be computed: attention without an MLP behind it is dropped, and a first layer without attention does not load. Such
-layers get channels, or a head, of zeros, which change nothing.
+layers get channels, or heads, of zeros, which change nothing.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -24,14 +25,14 @@ INTERLEAVED = ("llama", "deci")  # architectures that rotate neighbours where tr
 class Part:
     """A tensor of the file: `sources` (parameters of the model, one below the other), or a constant where there are none.
 
-    Rows of a source with `heads` are reordered within each head. `rows` and `columns` are the sizes in the file, where zeros
-    stand behind the source's own.
+    Rows of a source with `heads` are reordered within each head. `rows` (of each source) and `columns` are the sizes in the
+    file, where zeros stand behind the source's own.
     """
 
     name: str
     sources: tuple[str, ...] = ()
     heads: int = 0
-    rows: int = 0
+    rows: int = 0  # 0: as the source has them
     columns: int = 0  # 0: a vector
     constant: float = 0.0
 
@@ -47,7 +48,10 @@ class Layout:
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer that the file has: its place in the model, its shape there, and the shape in the file."""
+    """A layer that the file has: its place in the model, its shape there, and the key-value groups and channels in the file.
+
+    Groups and channels beside the model's own are zeros: a head whose values are zeros adds nothing.
+    """
 
     index: int
     shape: LayerShape
@@ -77,15 +81,22 @@ def rounded(width: int) -> int:
     return -(-width // BLOCK) * BLOCK
 
 
+def whole_groups(shape: LayerShape) -> int:
+    """Return the key-value groups, filled up until what o_proj reads is whole blocks."""
+    step = BLOCK // math.gcd(BLOCK, max(1, shape.queries * shape.head_dim))
+    return -(-shape.groups // step) * step
+
+
 def layers(shapes: Sequence[LayerShape]) -> list[Layer]:
-    """Return the layers that a file needs: empty ones are left out, and each can be computed."""
+    """Return the layers that a file needs: empty ones are left out, and each can be computed and quantized."""
     here = [
-        Layer(index, shape, shape.groups, rounded(shape.width) if shape.width else BLOCK * bool(shape.groups))
+        Layer(index, shape, whole_groups(shape), rounded(shape.width) if shape.width else BLOCK * bool(shape.groups))
         for index, shape in enumerate(shapes)
         if shape.groups or shape.width
     ]
     if here and not here[0].shape.groups:
-        here[0] = Layer(here[0].index, here[0].shape, 1, here[0].width)
+        size = max(shape.head_dim for shape in shapes)
+        here[0] = Layer(here[0].index, here[0].shape, BLOCK // math.gcd(BLOCK, size or BLOCK), here[0].width)
     return here
 
 
@@ -146,7 +157,7 @@ def layout(geometry: Geometry, shapes: Sequence[LayerShape], biases: bool) -> La
 def _layer(geometry: Geometry, layer: Layer, here: str, there: str, name: str, biases: bool) -> Iterator[Part]:
     if layer.shape.groups:
         yield Part(f"{here}attn_norm.weight", (f"{there}input_layernorm.weight",))
-        yield from _attention(layer, here, there, name, biases)
+        yield from _attention(geometry, layer, here, there, name, biases)
         if geometry.output_bias:
             yield Part(f"{here}attn_output.bias", (f"{there}self_attn.o_proj.bias",))
     elif layer.groups:  # a head of zeros
@@ -169,20 +180,37 @@ def _layer(geometry: Geometry, layer: Layer, here: str, there: str, name: str, b
         yield Part(f"{here}ffn_down.bias", (f"{there}mlp.down_proj.bias",))
 
 
-def _attention(layer: Layer, here: str, there: str, name: str, biases: bool) -> Iterator[Part]:
-    turned = name in INTERLEAVED
+def _attention(geometry: Geometry, layer: Layer, here: str, there: str, name: str, biases: bool) -> Iterator[Part]:
     own: Sequence[Literal["weight", "bias"]] = ("weight", "bias") if biases else ("weight",)
-    if name == "openelm":
-        for kind in own:
-            names = tuple(f"{there}self_attn.{part}_proj.{kind}" for part in ("q", "k", "v"))
-            yield Part(f"{here}attn_qkv.{kind}", names)
-    else:
-        for kind in own:
-            for part, heads in (("q", layer.heads), ("k", layer.groups), ("v", 0)):
-                yield Part(
-                    f"{here}attn_{part}.{kind}", (f"{there}self_attn.{part}_proj.{kind}",), heads=heads if turned else 0
+    shape, size = layer.shape, geometry.head_dim
+    turned = int(name in INTERLEAVED)
+    heads = {"q": (shape.groups * shape.queries, layer.heads), "k": (shape.groups, layer.groups)}
+    heads["v"] = heads["k"]  # (in the model, in the file)
+    for kind in own:
+        columns = geometry.hidden if kind == "weight" else 0
+        source = f"{there}self_attn.{{}}_proj.{kind}"
+        if name == "openelm":
+            if layer.groups != shape.groups:
+                raise ValueError(
+                    f"{shape.groups} key-value groups of {shape.queries} heads of {size} are no whole blocks of {BLOCK}, which "
+                    "llama.cpp's openelm needs"
                 )
+            yield Part(f"{here}attn_qkv.{kind}", tuple(source.format(part) for part in heads))
+            continue
+        for part, (ours, theirs) in heads.items():
+            yield Part(
+                f"{here}attn_{part}.{kind}",
+                (source.format(part),),
+                heads=ours * turned * (part != "v"),
+                rows=theirs * size,
+                columns=columns,
+            )
     if name in ("openelm", "qwen3"):
         for part in ("q", "k"):
             yield Part(f"{here}attn_{part}_norm.weight", (f"{there}self_attn.{part}_norm.weight",))
-    yield Part(f"{here}attn_output.weight", (f"{there}self_attn.o_proj.weight",))
+    yield Part(
+        f"{here}attn_output.weight",
+        (f"{there}self_attn.o_proj.weight",),
+        rows=geometry.hidden,
+        columns=layer.heads * size,
+    )

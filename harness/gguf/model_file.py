@@ -106,9 +106,8 @@ def filled(part: Part, weights: dict[str, Any], hidden: int) -> np.ndarray:
         return np.full((part.rows, part.columns) if part.columns else (part.rows,), part.constant, dtype=np.float32)
     below = [_turned(weights[source].detach().float(), part.heads) for source in part.sources]
     values = torch.cat(below).numpy()
-    if values.ndim == 1:
-        return values
-    missing = ((0, max(0, part.rows - values.shape[0])), (0, max(0, part.columns - values.shape[1])))
+    sizes = (part.rows, part.columns)[: values.ndim]
+    missing = [(0, max(0, size - own)) for size, own in zip(sizes, values.shape, strict=True)]
     return np.ascontiguousarray(np.pad(values, missing))
 
 

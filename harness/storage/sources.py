@@ -19,7 +19,11 @@ from typing import NamedTuple
 
 OURS = ("harness", "baselines", "suites", "reports")
 SHORT = 12  # hex digits of a module's hash
-DEPLOYMENT = ("STANDARD_LAYERS",)  # what a class says of itself for runtimes: no result depends on it
+DEPLOYMENT = (
+    "STANDARD_LAYERS",
+    "RUNTIMES",
+    "bits",
+)  # what a class says of itself for runtimes: no result depends on it
 
 
 class Stamp(NamedTuple):
@@ -115,12 +119,11 @@ def meaning(source: bytes) -> str:
 
 
 def _decides_nothing(statement: ast.stmt) -> bool:
-    """Tell whether a class says only where its results can be deployed."""
-    return (
-        isinstance(statement, ast.Assign)
-        and isinstance(statement.targets[0], ast.Name)
-        and statement.targets[0].id in DEPLOYMENT
-    )
+    """Tell whether a statement of a class says only where its results can be deployed and how large they are there."""
+    if isinstance(statement, ast.FunctionDef):
+        return statement.name in DEPLOYMENT
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+    return isinstance(target, ast.Name) and target.id in DEPLOYMENT
 
 
 def _is_text(statement: ast.AST) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,10 +19,17 @@ from harness.models.anatomy import layers, linears, parameter_count
 from harness.models.random_llama import build
 from harness.models.size import nonzero_count
 from harness.pruning.budget import TOLERANCE
+from harness.runtimes.all_runtimes import runtimes
+from harness.runtimes.runtime import TORCH
 from harness.spec import Method
 
 ONE_STEP = sorted(name for name, kind in registry.methods().items() if kind.stages is Method.stages)
 WITH_BUDGET = [name for name in ONE_STEP if "budget" in registry.methods()[name].model_fields]
+SHAPES = [  # which a quantizer or a runtime may not take; zeros leave them as they are
+    (name, budget)
+    for name in WITH_BUDGET
+    for budget in ((0.93, 0.9, 0.87, 0.75) if registry.methods()[name].STRUCTURED else (0.75,))
+]
 
 
 def calibration() -> Calibration:
@@ -75,20 +83,31 @@ def test_the_result_reloads_bit_exact(name, tmp_path, tiny_folder):
     assert all(weight.isfinite().all() for weight in smaller.parameters())
 
 
-@pytest.mark.parametrize(
-    ("name", "budget"),  # shapes are what a quantizer may not take, and zeros leave them as they are
-    [
-        (name, budget)
-        for name in WITH_BUDGET
-        for budget in ((0.93, 0.9, 0.87, 0.75) if registry.methods()[name].STRUCTURED else (0.75,))
-    ],
-)
+@pytest.mark.parametrize(("name", "budget"), SHAPES)
 def test_every_quantizer_goes_on_top_of_every_result(name, budget, tmp_path, tiny_folder):
     checkpoint.save(copy.deepcopy(result(name, budget)).to(torch.bfloat16), tmp_path / "saved", tiny_folder)
     for label, quantizer in registry.quantizers().items():
-        quantizer().apply(tmp_path / "saved", tmp_path / label)
-        with torch.no_grad():
-            assert checkpoint.load(tmp_path / label)(torch.arange(2, 12)[None]).logits.isfinite().all()
+        if TORCH in quantizer.RUNTIMES:
+            quantizer().apply(tmp_path / "saved", tmp_path / label)
+            with torch.no_grad():
+                assert checkpoint.load(tmp_path / label)(torch.arange(2, 12)[None]).logits.isfinite().all()
+
+
+@pytest.mark.parametrize(("name", "budget"), [each for each in SHAPES if registry.methods()[each[0]].STANDARD_LAYERS])
+def test_every_result_is_deployed_in_every_runtime_and_its_quantizers(name, budget, tmp_path, tiny_folder):
+    model, tokenizer = result(name, budget), checkpoint.load_tokenizer(tiny_folder)
+    with torch.no_grad():
+        logits = model(torch.arange(2, 34)[None]).logits[0].numpy()
+    for place, kind in runtimes().items():
+        kind.convert(model, tokenizer, tmp_path / place)
+        forms = [label for label, quantizer in registry.quantizers().items() if place in quantizer.RUNTIMES]
+        for form in forms:
+            kind.quantize(tmp_path / place, tmp_path / form, form)
+        for label in (place, *forms):
+            engine = kind.engine(tmp_path / label, threads=1, batch=1, tokens=32)
+            off = np.abs(engine.logits(list(range(2, 34))) - logits).mean() / np.abs(logits).max()
+            engine.close()
+            assert off < (1e-3 if label == place else 0.1)
 
 
 @pytest.mark.parametrize("name", WITH_BUDGET)

@@ -128,7 +128,7 @@ def test_an_mlp_is_filled_up_to_whole_blocks_and_empty_layers_are_left_out():
     layout = model_file.of_model(model)
     assert layout.header["block_count"] == len([each for each in layer_shapes(model) if each.groups or each.width]) == 5
     assert all(width % 32 == 0 and width for width in layout.header["feed_forward_length"])
-    assert layout.header["attention.head_count_kv"][0] == 1
+    assert layout.header["attention.head_count_kv"] == [4, 2, 4, 4, 2]  # heads of 8, of which 4 are a block of 32
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,14 @@ def test_what_a_field_is_said_to_mean_changes_no_key_and_its_bounds_do(module):
     assert key(module(text.replace("ge=0", "ge=0.1"))) != before
 
 
+def test_where_a_result_is_deployed_changes_no_key(module):
+    before = key(module(METHOD))
+    said = '    NAME = "mine"\n    STANDARD_LAYERS = False\n    def bits(self): return 8\n'
+    assert METHOD.count('    NAME = "mine"\n') == 1
+    assert key(module(METHOD.replace('    NAME = "mine"\n', said))) == before
+    assert key(module(METHOD.replace('    NAME = "mine"\n', said.replace("bits", "parts")))) != before
+
+
 def test_a_moved_method_keeps_its_key(module):
     assert key(module(METHOD)) == key(module(METHOD, name="other"))
 
