@@ -17,6 +17,7 @@ from harness.nas.searchers.archive import Archive
 from harness.nas.searchers.base import Ask
 from harness.nas.searchers.knapsack import knapsack
 from harness.nas.searchers.levels import TOLERANCE
+from harness.nas.searchers.local import neighbours
 
 REFERENCE = np.array([2.0, 1.02])
 QUICK = {"linas": {"predicted": 600}}  # settings under which a contract test takes seconds
@@ -222,3 +223,24 @@ def test_the_archive_holds_each_network_once():
     archive.add(twins, np.ones((2, 2)))
     assert len(archive.genomes) == 1
     assert not len(archive.fresh(twins))
+
+
+def test_local_search_asks_for_neighbours_of_the_front_that_it_was_told():
+    actual = driven("local", hills(), 250)
+    genomes, objectives = hills().canonical(actual[0][0].genomes), actual[0][1]
+    for ask, told in actual[1:]:
+        front_ = genomes[(crowding.ranks(objectives) == 0) & np.isfinite(objectives).all(axis=1)]
+        children = ask.genomes
+        apart = (children[:, None] != front_[None]).sum(axis=2).min(axis=1)
+        assert (apart <= 1).all()
+        genomes, objectives = np.concatenate([genomes, hills().canonical(children)]), np.concatenate([objectives, told])
+
+
+def test_a_neighbour_has_one_other_gene_and_every_other_value_alike():
+    upper, generator = np.array([3, 0, 1]), np.random.default_rng(0)
+    parents = np.tile([1, 0, 1], (6000, 1))
+    children = neighbours(parents, upper, generator)
+    assert ((children != parents).sum(axis=1) == 1).all()
+    values, counts = np.unique(children[children[:, 0] != 1][:, 0], return_counts=True)
+    assert values.tolist() == [0, 2, 3]
+    assert np.abs(counts / counts.sum() - 1 / 3).max() < 0.05
