@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 class Flap(Scored):
-    """Fluctuation Var(x_j) * ||W_:j||^2 of the inputs of o_proj and down_proj in the dense model (An et al., arXiv 2312.11983).
+    """Fluctuation Var(x_j) * ||W_:j||^2 of the inputs of o_proj and down_proj in the dense model.
+
+    After An et al., arXiv 2312.11983.
 
     Scores of o_proj are squared once more, as the authors' code does; z-scores within a layer, a head's the mean of its
     columns' (under grouped queries a whole group's with its G query heads); then one threshold over all layers' heads and
@@ -69,7 +71,10 @@ def standing(layer: nn.Module, moments: Mapping[str, Moments]) -> Parts:
 
 
 def fluctuation(variance: Tensor, weight: Tensor) -> Tensor:
-    """Return Var(x_j) * ||W_:j||^2 (in,), float64, given the variance (in,) of the inputs of `weight` (out, in)."""
+    """Return Var(x_j) * ||W_:j||^2 (in,), float64.
+
+    Given the variance (in,) of the inputs of `weight` (out, in).
+    """
     return variance * weight.double().square().sum(0)
 
 

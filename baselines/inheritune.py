@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class Inheritune(Method):
-    """Inherit the embedding, the first k layers, the final norm and the head (Sanyal et al., arXiv 2404.08634).
+    """Inherit the embedding, the first k layers, the final norm and the head.
+
+    After Sanyal et al., arXiv 2404.08634.
 
     Only the first half of the paper's recipe: what is inherited is a start for training, not a finished model, so write
     `inheritune+recover(tokens=...)`. k is what the budget leaves; with `exact` the last of the layers kept is trimmed as

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 class LLMPruner(Scored):
-    """Remove heads and MLP channels of least importance, all weights that must go together at once (Ma et al., arXiv 2305.11627).
+    """Remove heads and MLP channels of least importance, all weights that must go together at once.
+
+    After Ma et al., arXiv 2305.11627.
 
     `criterion`, each summed over rows of q, k, v (gate, up) and columns of o (down), g the gradient of the loss:
     "vector" |sum of w g over a row or column|, the absolute value taken per row and per matrix as in the published code;

@@ -1,4 +1,7 @@
-"""MultiPruner: remove blocks, then MLP channels, then heads, each time where calibration text suffers least."""
+"""MultiPruner: remove blocks, then MLP channels, then heads.
+
+Each time where calibration text suffers least.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
 
 
 class MultiPruner(Scored):
-    """Three stages (Munoz et al., arXiv 2501.09949), each a greedy search by the perplexity of calibration text.
+    """Three stages (Munoz et al., arXiv 2501.09949).
+
+    Each a greedy search by the perplexity of calibration text.
 
     In each step every candidate is tried and the one of lowest perplexity stays: whole attention or MLP blocks (as in
     BlockPruner, arXiv 2406.10594), then `channel_step` of a layer's MLP channels, then one head of a layer (a key-value

@@ -1,4 +1,7 @@
-"""Refit: least squares after structured pruning, so that what stayed says what the dense model said (`shortgpt+refit`)."""
+"""Refit: least squares after structured pruning.
+
+So what stayed says what the dense model said (`shortgpt+refit`).
+"""
 
 from __future__ import annotations
 

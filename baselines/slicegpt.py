@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 
 class SliceGPT(Method):
-    """PCA of what each half block receives, whose first components are all that it reads (Ashkboos et al., arXiv 2401.15024).
+    """PCA of what each half block receives, whose first components are all that it reads.
+
+    After Ashkboos et al., arXiv 2401.15024.
 
     An RMSNorm without its gain commutes with a rotation, so gains go into the linears behind it and each half block may
     have a basis of its own: the eigenvectors of the second moments of the stream that it reads, before its norm (as the

@@ -57,5 +57,8 @@ class WandaSp(Scored):
 
 
 def column_scores(weight: Tensor, input_norm: Tensor) -> Tensor:
-    """Return sum over i of |W_ij| * ||X_j||_2 (in,) of `weight` (out, in), given the norms (in,) of its inputs."""
+    """Return sum over i of |W_ij| * ||X_j||_2 (in,) of `weight` (out, in).
+
+    Given the norms (in,) of its inputs.
+    """
     return weight.float().abs().sum(0) * input_norm

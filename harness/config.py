@@ -287,7 +287,10 @@ def _keys(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _lines(error: ValidationError) -> list[str]:
-    """Return a line for each wrong value, without the complaints about a list whose items are wrong already."""
+    """Return a line for each wrong value.
+
+    Without the complaints about a list whose items are wrong already.
+    """
     wrong = [item for item in error.errors() if item["type"] != "too_short" or not item["input"]]
     lines = []
     for item in wrong:

@@ -53,7 +53,10 @@ def unusable(run: RunConfig) -> list[str]:
 def pairs(
     run: RunConfig, recipe: str, methods: Sequence[Method], model: Description, notices: list[str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the pairs of runtime and quantizer that make sense for a recipe, with a line in `notices` on the others."""
+    """Yield the pairs of runtime and quantizer that make sense for a recipe.
+
+    With a line in `notices` on the others.
+    """
     for where in dict.fromkeys(run.runtimes):
         why = "" if where == TORCH else runtime(where).refuses(model, methods) or _emulated(methods)
         if why:

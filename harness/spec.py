@@ -251,7 +251,10 @@ class Method(Spec):
 
     @property
     def emulated(self) -> bool:
-        """Tell whether quantized values are computed in floating point, so that memory and speed are no savings."""
+        """Tell whether quantized values are computed in floating point.
+
+        So memory and speed are no savings.
+        """
         return False
 
     def effort(self, tokens: int) -> Cost:

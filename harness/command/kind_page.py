@@ -55,7 +55,10 @@ def searcher_page(kind: type[Searcher]) -> str:
 
 
 def method_words(kind: type[Method]) -> list[Word]:
-    """Return the fields that a user may write, each with what profiles set it to where that is not its default alone."""
+    """Return the fields that a user may write.
+
+    Each with what profiles set it to where that is not its default alone.
+    """
     return [_under_profiles(word, kind.NAME) for word in words_of(registry.fields(kind))]
 
 

@@ -19,7 +19,9 @@ EXITS = {DONE: "done", FAILED: "a place cannot be read or written", WRONG: "wron
 
 
 class Verb(BaseModel):
-    """What a user asks for. The docstring is the verb's help, each field a word `key=value` with its description.
+    """What a user asks for. The docstring is the verb's help.
+
+    Each field a word `key=value` with its description.
 
     A verb that takes names, words without "=", says in NAMES how they are written. One that takes keys of a run says which
     in `run_keys`; these words are kept as they are written, in `run_words`, for the run's own configuration to read.

@@ -27,7 +27,10 @@ class Calibration:
 
 
 def draw(spec: CalibrationSpec, tokenizer: PreTrainedTokenizerBase) -> Calibration:
-    """Return `samples` windows of `length` tokens, at seeded places of the joined text, without overlap while it lasts."""
+    """Return `samples` windows of `length` tokens, at seeded places of the joined text.
+
+    Without overlap while it lasts.
+    """
     joined: list[int] = []
     generator = torch.Generator().manual_seed(spec.seed)
     documents = text.documents(spec.source)

@@ -21,7 +21,9 @@ MCNEMAR, SIGN_FLIP = "McNemar", "sign-flip"
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference of two means over the same items and its interval, None where the items cannot give one.
+    """The difference of two means over the same items and its interval.
+
+    None where the items cannot give one.
 
     The one rule for every difference that is printed: Student's interval of the paired differences by clusters.
     """

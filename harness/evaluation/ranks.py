@@ -40,7 +40,9 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 
 def mann_whitney(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the two-sided p that values (n,) and (m,) come from one distribution (Mann and Whitney, 1947).
+    """Return the two-sided p that values (n,) and (m,) come from one distribution.
+
+    After Mann and Whitney, 1947.
 
     Exact for at most FEW values in the smaller group and no ties; otherwise normal, corrected for ties and for continuity.
     """

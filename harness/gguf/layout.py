@@ -1,4 +1,6 @@
-"""Where a decoder's weights stand in a GGUF file, so that llama.cpp computes what transformers computes. Pure.
+"""Where a decoder's weights stand in a GGUF file.
+
+So llama.cpp computes what transformers computes. Pure.
 
 llama.cpp reads one size for all layers, except in the architectures `deci` (rotary pairs interleaved: Llama, Mistral, Qwen2)
 and `openelm` (rotary halves, norms of queries and keys: Qwen3), which have an entry a layer. Two of deci's shapes

@@ -105,7 +105,10 @@ class Energy(Measure):
 
 
 def spent(once: Callable[[], tuple[Any, Any]]) -> np.ndarray:
-    """Return the mean seconds and joules (phases, 2) of prefill and decoding, each seen for WINDOW seconds at least."""
+    """Return the mean seconds and joules (phases, 2) of prefill and decoding.
+
+    Each seen for WINDOW seconds at least.
+    """
     total, times = np.zeros((2, 2)), 0
     while total[:, 0].min() < WINDOW:
         total += np.array(once())

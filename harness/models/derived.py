@@ -21,7 +21,10 @@ class Derivation(NamedTuple):
     prefix: str
 
     def config(self, family: str, mixin: type, **content: Any) -> Any:
-        """Return the configuration class of a family, by its name in transformers, with `mixin` ahead and further `content`."""
+        """Return the configuration class of a family, by its name in transformers.
+
+        With `mixin` ahead and further `content`.
+        """
         parent: Any = CONFIG_MAPPING[family]
         name = f"{self.name}{parent.__name__}"
         if name not in self.place:
@@ -33,7 +36,10 @@ class Derivation(NamedTuple):
         return self.place[name]
 
     def causal(self, family: str, mixin: type, config: Any, **content: Any) -> Any:
-        """Return the model class of a family, of that configuration class, with `mixin` ahead and further `content`."""
+        """Return the model class of a family, of that configuration class.
+
+        With `mixin` ahead and further `content`.
+        """
         parent = causal_parent(family)
         name = f"{self.name}{parent.__name__}"
         if name not in self.place:

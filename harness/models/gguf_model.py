@@ -64,7 +64,10 @@ def read(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 
 def field(file: Any, name: str) -> Any:
-    """Return what the file says under `name` ("{arch}." stands for its architecture's), None where it says nothing."""
+    """Return what the file says under `name` ("{arch}." stands for its architecture's).
+
+    None where it says nothing.
+    """
     entry = file.get_field(name.replace("{arch}", file.get_field("general.architecture").contents()))
     return None if entry is None else entry.contents()
 

@@ -72,7 +72,10 @@ def layer_runs(plan: Sequence[Visit]) -> tuple[int, int]:
 
 
 def longest_chain(model: PreTrainedModel, memory: int = MEMORY) -> int:
-    """Return how many tokens may hang together in `pack(chain=...)`, so that their states at every depth fit into `memory`."""
+    """Return how many tokens may hang together in `pack(chain=...)`.
+
+    So their states at every depth fit into `memory`.
+    """
     return memory // (_bytes_per_token(model) * (len(model.get_decoder().layers) + 2))
 
 

@@ -153,7 +153,10 @@ def load(work: Work, name: str) -> tuple[Any, Any, Space]:
 
 
 def prepare(work: Work, step: Search) -> tuple[Any, Space, list[Chunk], list[Chunk]]:
-    """Return the super-network, its space, the search set in chunks, and held-out items and text, as far as there are any."""
+    """Return the super-network, its space, the search set in chunks, and held-out items and text.
+
+    As far as there are any.
+    """
 
     from harness.data.calibration import draw
     from harness.nas.text_objective import chunks

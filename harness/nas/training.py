@@ -30,7 +30,9 @@ LORA_ALPHA = 16
 
 
 class Supernet(TrainingSettings, Step):
-    """Train the whole network and sub-networks of it on instruction data, so that one set of weights serves them all.
+    """Train the whole network and sub-networks of it on instruction data.
+
+    So one set of weights serves them all.
 
     `strategy`: what a step updates.
       alternate  the whole network, then one sub-network spread evenly over sizes, in turn (LLaMA-NAS, arXiv 2405.18377)

@@ -22,7 +22,10 @@ MLP_PARTS = ("mlp.", "post_attention_layernorm.")
 
 @dataclass(frozen=True)
 class Keep:
-    """What stays of one layer: indices of key-value groups and of MLP channels, None for all, empty for none."""
+    """What stays of one layer: indices of key-value groups and of MLP channels.
+
+    None for all, empty for none.
+    """
 
     layer: int
     groups: Tensor | None = None  # (kept groups,), ascending

@@ -1,4 +1,7 @@
-"""Removal step after step: of all options the one of which calibration text suffers least (arXiv 2406.10594, 2501.09949)."""
+"""Removal step after step: of all options the one of which calibration text suffers least.
+
+After arXiv 2406.10594, 2501.09949.
+"""
 
 from __future__ import annotations
 

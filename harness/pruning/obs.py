@@ -12,7 +12,9 @@ from torch import Tensor
 
 
 def inverse_factor(hessian: Tensor, damping: float) -> Tensor:
-    """Return U (in, in), upper triangular, with U^T U = (H + damping * mean(diag H) * I)^-1 for H = X^T X (in, in).
+    """Return U (in, in), upper triangular.
+
+    With U^T U = (H + damping * mean(diag H) * I)^-1 for H = X^T X (in, in).
 
     U_jj^2 is entry (j, j) of the inverse over the inputs from j on, U_jj * U[j, j:] its row: all that pruning from left
     to right asks for (Frantar and Alistarh, arXiv 2301.00774, section 3). Scaling H scales nothing else.

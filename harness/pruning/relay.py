@@ -35,7 +35,10 @@ class Relay:
 
     @torch.no_grad()
     def loss(self, index: int, layer: Layer) -> float:
-        """Return the nats per token, the logarithm of the perplexity, with `layer` in the place of layer `index`."""
+        """Return the nats per token, the logarithm of the perplexity.
+
+        With `layer` in the place of layer `index`.
+        """
         stack, total = (layer, *self.stack[index + 1 :]), 0.0
         for sample, state, extras in zip(self._samples, self._inputs[index], self._extras(index), strict=True):
             total += negative_log_likelihood(self._model, run(stack, state, extras), sample)
@@ -56,7 +59,10 @@ class Relay:
 
 
 def run(stack: Sequence[Layer], state: Tensor, arguments: Sequence[dict[str, Any]]) -> Tensor:
-    """Return what comes out of layers one after the other (batch, length, hidden), each called with its own arguments."""
+    """Return what comes out of layers one after the other (batch, length, hidden).
+
+    Each called with its own arguments.
+    """
     for layer, extra in zip(stack, arguments, strict=True):
         state = layer(state, **extra)
     return state
@@ -86,7 +92,10 @@ def perplexities_without(model: PreTrainedModel, tokens: Tensor) -> Tensor:
 
 
 def negative_log_likelihood(model: PreTrainedModel, state: Tensor, samples: Tensor) -> float:
-    """Return the nats, summed, of all but the first token of `samples` (batch, length), given the last layer's output."""
+    """Return the nats, summed, of all but the first token of `samples` (batch, length).
+
+    Given the last layer's output.
+    """
     normed = model.get_decoder().norm(state[:, :-1])
     logits = model.get_output_embeddings()(normed).float()  # (batch, length - 1, vocabulary)
     return cross_entropy(logits.flatten(0, 1), samples[:, 1:].flatten().to(logits.device), reduction="sum").item()

@@ -1,4 +1,7 @@
-"""Half blocks between rotated and cut bases of the residual stream, and the model made of them (SliceGPT, arXiv 2401.15024)."""
+"""Half blocks between rotated and cut bases of the residual stream, and the model made of them.
+
+After SliceGPT, arXiv 2401.15024.
+"""
 
 from __future__ import annotations
 

@@ -64,7 +64,9 @@ def element1(weight: Tensor) -> Tensor:
 
 
 def element2(weight: Tensor, squared: Tensor) -> Tensor:
-    """Return |w g - w^2 s / 2| (out, in), to second order, given the sum s of its squared gradients over samples.
+    """Return |w g - w^2 s / 2| (out, in), to second order.
+
+    Given the sum s of its squared gradients over samples.
 
     g is the sum over the same samples, and s stands for the diagonal of the Hessian (Fisher information).
     """

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 class W8A8(Quantizer):
-    """Round-to-nearest int8 weights; activations are rounded to int8 token by token, so that products are of integers.
+    """Round-to-nearest int8 weights; activations are rounded to int8 token by token.
+
+    So products are of integers.
 
     Decoder linears only: embeddings and head stay as they are. Made for GPUs and processors with products of int8 (VNNI); on one
     with AVX2 alone a prompt of SmolLM2-135M took 20 times as long as dense.

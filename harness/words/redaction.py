@@ -19,7 +19,10 @@ PLAIN = ("search_tokens", "training_tokens", "prompt_tokens", "generate_tokens",
 
 
 def redacted(value: Any, name: str = "") -> Any:
-    """Return text, or every text in nested lists and mappings, with what looks like a secret replaced by ***."""
+    """Return text, or every text in nested lists and mappings.
+
+    With what looks like a secret replaced by ***.
+    """
     if isinstance(value, str):
         if NAMED.search(name) and name not in PLAIN and value:
             return HIDDEN

@@ -1,4 +1,7 @@
-"""A baseline on disk: a store that holds one run and its measurements, without weights, small enough to commit."""
+"""A baseline on disk: a store that holds one run and its measurements.
+
+Without weights, small enough to commit.
+"""
 
 from __future__ import annotations
 

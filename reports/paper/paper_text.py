@@ -16,7 +16,10 @@ PAIR = " / "
 
 
 def heads(table: PaperTable) -> list[str]:
-    """Return the columns: the averages and the perplexities, published and here, each with its distance to dense."""
+    """Return the columns: the averages and the perplexities, published and here.
+
+    Each with its distance to dense.
+    """
     names = ["recipe"]
     for measure in measures(table):
         unit = "Δ dense" if measure == "average" else "× dense"

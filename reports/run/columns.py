@@ -108,7 +108,10 @@ COST = tuple(map(column, in_column("cost")))
 
 
 def summary_columns(rows: Sequence[Row]) -> list[Column]:
-    """The summary's columns for which a row has a number, with those of quantities that a run chose itself, such as batches."""
+    """The summary's columns for which a row has a number.
+
+    With those of quantities that a run chose itself, such as batches.
+    """
     usual = {shown.key for shown in (*SUMMARY, *COST)}
     others = {key: known(key) for key in sorted({key for row in rows for key in row if key not in usual})}
     return filled([*SUMMARY, *(column(each) for each in others.values() if each)], rows)

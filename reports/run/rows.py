@@ -232,7 +232,9 @@ def _curves(run: dict[str, Any], store: Store) -> dict[str, Any]:
 
 
 def _searches(run: dict[str, Any], store: Store) -> list[dict[str, Any]]:
-    """Return the records of every search of the run, each with its name, its limit, what it spent and its problem.
+    """Return the records of every search of the run.
+
+    Each with its name, its limit, what it spent and its problem.
 
     Searches have the same `problem` where they have the same super-network and step but for the fields in APART.
     """

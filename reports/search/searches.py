@@ -135,7 +135,10 @@ def curve(search: Search) -> Curve:
 
 @dataclass(frozen=True)
 class Band:
-    """The mean hypervolume (n,) over seeds after `spent` (n,) evaluations, with a t interval where there is one."""
+    """The mean hypervolume (n,) over seeds after `spent` (n,) evaluations.
+
+    With a t interval where there is one.
+    """
 
     spent: Values
     area: Values

@@ -1,4 +1,7 @@
-"""What a user writes wrongly is told at once, a line each, with what was probably meant, before anything is done."""
+"""What a user writes wrongly is told at once, a line each.
+
+With what was probably meant, before anything is done.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Outside commands that tests write, and the step that runs one on a checkpoint, without a run around it."""
+"""Outside commands that tests write, and the step that runs one on a checkpoint.
+
+Without a run around it.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,9 @@ def ranks(objectives: np.ndarray) -> np.ndarray:
 
 
 def crowding(objectives: np.ndarray) -> np.ndarray:
-    """Return the crowding distance (n,) of each row among the rows of its rank, inf at both ends (Deb et al., 2002).
+    """Return the crowding distance (n,) of each row among the rows of its rank, inf at both ends.
+
+    After Deb et al., 2002.
 
     Objectives are scaled by their range over all finite rows; a row with inf has distance 0.
     """

@@ -24,7 +24,9 @@ def evolve(
     mutation: float,
     evaluations: int,
 ) -> np.ndarray:
-    """Return every genome (about `evaluations`, genes) that NSGA-II visits from `first` on (Deb et al., 2002).
+    """Return every genome (about `evaluations`, genes) that NSGA-II visits from `first` on.
+
+    After Deb et al., 2002.
 
     `objectives_of` maps genomes (n, genes) to objectives (n, 2); parents win binary tournaments by rank and crowding.
     """

@@ -22,7 +22,9 @@ def nearest(landscape: Landscape, genomes: np.ndarray, level: float) -> np.ndarr
 
 
 def at_level(archive: Archive, genomes: np.ndarray, level: float, generator: np.random.Generator) -> np.ndarray:
-    """Return the genomes (m, genes) repaired to the level, without those measured before or too far from it.
+    """Return the genomes (m, genes) repaired to the level.
+
+    Without those measured before or too far from it.
 
     In a space too coarse to come within the tolerance, the nearest ones count.
     """

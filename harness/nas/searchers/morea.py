@@ -17,7 +17,10 @@ from harness.nas.searchers.variation import mutated
 
 
 class Morea(Searcher):
-    """Mutate the winner of a tournament by rank, then crowding (Real et al., 2019, made multi-objective in Syne Tune)."""
+    """Mutate the winner of a tournament by rank, then crowding.
+
+    After Real et al., 2019, made multi-objective in Syne Tune.
+    """
 
     NAME: ClassVar[str] = "morea"
     SOURCE: ClassVar[str] = "arXiv 1802.01548"

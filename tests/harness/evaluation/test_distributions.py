@@ -1,4 +1,7 @@
-"""Quantiles, chances and rank correlations are scipy.stats's, without the second that it takes to import."""
+"""Quantiles, chances and rank correlations are scipy.stats's.
+
+Without the second that it takes to import.
+"""
 
 from __future__ import annotations
 

@@ -76,7 +76,10 @@ def scored(model, requests: list[Request], budget: int = 2048) -> tuple[list[flo
 
 @pytest.fixture(params=["uniform", "per layer"])
 def case(request, tiny):
-    """A model of equal or of per-layer widths, with its tokenizer, text pairs, and the same as token requests."""
+    """A model of equal or of per-layer widths.
+
+    With its tokenizer, text pairs, and the same as token requests.
+    """
     model, tokenizer = tiny if request.param == "uniform" else (extract(tiny[0], MIXED), tiny[1])
     pairs = questions(model, tokenizer)
     ids = [
