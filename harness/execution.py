@@ -1,4 +1,7 @@
-"""Execute a plan: skip what is stored, run the rest one fresh process at a time, carry on past failures."""
+"""Execute a plan: skip what is stored, and run the rest one fresh process at a time.
+
+After a failure the run goes on.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ from harness.words.redaction import redacted
 
 @dataclass
 class Summary:
-    """What a run did: how many steps were stored already, executed, failed, or skipped because of a failure before them."""
+    """What a run did: how many steps were stored already, executed, failed, or skipped.
+
+    A step is skipped because of a failure before it.
+    """
 
     stored: int = 0
     meanwhile: int = 0  # that another run stored while this one waited for them

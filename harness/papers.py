@@ -16,7 +16,10 @@ AVERAGE = "average"
 
 
 class PaperRow(BaseModel):
-    """A row: the recipe that stands for it here, and its published scores by task (percent; perplexities as they are)."""
+    """A row of the table: a recipe of ours and the scores that were published, by task.
+
+    The recipe stands for the paper's row here. Scores are in percent, perplexities as they are.
+    """
 
     model_config = ConfigDict(extra="forbid")
     recipe: str = Field(description="method, with its fields, or methods in sequence, as in methods=")
@@ -31,7 +34,10 @@ class PaperRow(BaseModel):
 
 
 class Paper(BaseModel):
-    """A published table. `run` holds the keys of `harness run` that its protocol fixes, the suite among them."""
+    """A published table.
+
+    `run` holds the keys of `harness run` that its protocol fixes, the suite among them.
+    """
 
     model_config = ConfigDict(extra="forbid")
     title: str = Field(description="of the table")

@@ -41,7 +41,10 @@ def notice(text: str) -> None:
 
 @contextmanager
 def within(start: float, end: float, text: str = "") -> Iterator[None]:
-    """Let reports of 0 to 1 inside the context mean `start` to `end` of the step, with `text` before theirs."""
+    """Let reports of 0 to 1 inside the context mean `start` to `end` of the step.
+
+    `text` is put before their own text.
+    """
     global _span
     outer = _span
     _span = (start, end, text)

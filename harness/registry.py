@@ -41,7 +41,7 @@ def quantizers() -> dict[str, type[Quantizer]]:
 
 
 def named(package: str, group: str, kind: type[T]) -> dict[str, type[T]]:
-    """Return by NAME the classes of a kind in the files of a package and behind the entry points of a group.
+    """Return by NAME the classes of a kind in the files of a package and the entry points of a group.
 
     ValueError where two have one NAME.
     """
@@ -67,7 +67,10 @@ def _is(value: Any, kind: type) -> bool:
 
 
 def parse(text: str, settings: dict[str, dict[str, Any]]) -> tuple[type[Method], dict[str, Any]]:
-    """Return class and fields of a method as `recipes` says it is written, the profile's settings below the written ones."""
+    """Return class and fields of a method that is written as `recipes` says.
+
+    The profile's settings count only for fields that are not written.
+    """
     name, file, written, own = recipes.call(text)
     if own:
         kind, file = own_method(file, name), ""

@@ -1,4 +1,7 @@
-"""The contracts: a Step is a unit of stored work, a Method makes a model smaller, a Quantizer goes on top."""
+"""The contracts: Step (stored work), Method (makes a model smaller), Quantizer (goes on top).
+
+A Step is a unit of stored work.
+"""
 
 from __future__ import annotations
 
@@ -181,7 +184,10 @@ class Node:
 
     @cached_property
     def key(self) -> str:
-        """sha256 over KIND, VERSION, every field, code that is not ours, and the parent's key (40 hex digits kept)."""
+        """sha256 over KIND, VERSION, every field, code that is not ours, and the parent's key.
+
+        40 hex digits of it are kept.
+        """
         content = {
             "step": self.step.fingerprint_fields(),
             "parent": self.parent.key if self.parent else None,

@@ -40,7 +40,9 @@ class Effort(NamedTuple):
 
 
 def fitted(plan: Plan, store: Store) -> Effort:
-    """Return the largest effort with which the whole run, from nothing, is estimated to take at most its `minutes`.
+    """Return the largest effort with which the run is estimated to take at most its `minutes`.
+
+    The estimate is of the whole run, from nothing.
 
     More rounds of timing count for nothing before ENOUGH items do. ConfigErrors where even the least effort takes longer.
     """

@@ -26,7 +26,10 @@ def read_by(node: Node, store: Store) -> Iterator[Node]:
 
 
 def again(nodes: Sequence[Node], undone: Collection[str], store: Store) -> set[str]:
-    """Return the keys of steps whose weights were let go and that one of the `undone` reads, directly or through such a step."""
+    """Return the keys of steps whose weights were let go and that one of the `undone` reads.
+
+    It may read them directly or through another such step.
+    """
     wanted: set[str] = set()
     for node in reversed(nodes):  # what a step is made from comes before it
         if node.key in undone or node.key in wanted:

@@ -66,7 +66,10 @@ def total_width(heads: Sequence[Head], lines: Sequence[Line], columns: Sequence[
 
 
 def fit(heads: Sequence[Head], lines: Sequence[Line], width: int) -> tuple[list[int], list[Line], list[str]]:
-    """Kept column numbers, lines without the dropped details, and what was left out, for at most `width` letters."""
+    """Kept column numbers, lines without dropped details, and the names of what was left out.
+
+    What is kept takes at most `width` letters.
+    """
     columns, left_out = list(range(len(heads))), []
     drops = [(head.priority, i, False) for i, head in enumerate(heads)]
     drops += [
@@ -90,7 +93,10 @@ def fit(heads: Sequence[Head], lines: Sequence[Line], width: int) -> tuple[list[
 
 @dataclass(frozen=True)
 class Fitted:
-    """A rich renderable: a table whose columns that do not fit are left out and named, some by another name."""
+    """A rich renderable: a table whose columns that do not fit are left out and named.
+
+    Some are named by another name.
+    """
 
     heads: Sequence[Head]
     lines: Sequence[Line]

@@ -81,7 +81,10 @@ def test_a_command_of_the_docs_is_one_that_the_harness_takes(command, tmp_path, 
 
 
 def spoken() -> list[str]:
-    """Return every command of README and docs, in blocks and in running text, but those of the pages that are made."""
+    """Return every command of README and docs, in blocks and in running text.
+
+    Pages that are made from the code are left out.
+    """
     pages = [page for page in PAGES if "reference" not in page.parts]
     texts = [page.read_text(encoding="utf-8") for page in pages]
     blocks = [

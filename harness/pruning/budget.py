@@ -21,7 +21,10 @@ def check_budget(budget: float) -> float:
 def bisect(
     count: Callable[[float], int], target: float, *, low: float = 0.0, high: float = 1.0, rounds: int = 60
 ) -> float:
-    """Return the ratio in [low, high] whose `count(ratio)`, falling as ratio grows, comes nearest to `target`."""
+    """Return the ratio in [low, high] whose `count(ratio)` comes nearest to `target`.
+
+    `count` falls as the ratio grows.
+    """
     best = low
     for _ in range(rounds):
         middle = (low + high) / 2
@@ -35,7 +38,10 @@ def bisect(
 
 
 def check_reached(parameters: int, dense: int, budget: float, what: str, tolerance: float = TOLERANCE) -> None:
-    """Raise ValueError when the result misses the budget by more than `tolerance`, a share of the dense parameters."""
+    """Raise ValueError when the result misses the budget by more than `tolerance`.
+
+    `tolerance` is a share of the dense parameters.
+    """
     if abs(parameters - budget * dense) > tolerance * dense:
         raise ValueError(
             f"{what} cannot meet budget={budget}: {parameters:,} parameters are {parameters / dense:.1%} of {dense:,}; "

@@ -59,7 +59,9 @@ def ends(depth: int) -> tuple[int, int]:
 
 
 def leading(sizes: Sequence[int], surplus: float, *, exact: bool, slack: float) -> tuple[int, float]:
-    """Return how many of `sizes` go whole, from the first, to remove `surplus`, and what is then left of it. Pure.
+    """Return how many of `sizes` go whole to remove `surplus`, and what is then left of it. Pure.
+
+    They go from the first on.
 
     One more goes, and nothing is left, where that comes nearer: by less than `slack` too much if `exact`.
     """
@@ -74,7 +76,9 @@ def leading(sizes: Sequence[int], surplus: float, *, exact: bool, slack: float) 
 
 
 def trim(layer: nn.Module, index: int, surplus: float, channel_scores: Tensor) -> Keep:
-    """Return what stays of a layer that loses about `surplus` parameters, from as few key-value groups as will do.
+    """Return what stays of a layer that loses about `surplus` parameters.
+
+    As few key-value groups are removed as will do.
 
     Channels go by `channel_scores` (width,) in multiples of UNIT, groups by the norm of their columns of o_proj. Of a layer
     without attention, channels alone; at least UNIT stay.

@@ -30,7 +30,10 @@ Options = Callable[
 
 
 class Search:
-    """What stays of a model while the option of least cost goes step after step, `surplus` parameters in all."""
+    """What stays of a model while the option of least cost is removed, step after step.
+
+    The steps remove `surplus` parameters in all.
+    """
 
     def __init__(
         self, model: PreTrainedModel, tokens: Tensor, scores: Sequence[Parts], surplus: float, *, lazy: bool
@@ -46,7 +49,10 @@ class Search:
         self._costs: dict[Option, float] = {}  # when last tried
 
     def remove(self, options: Options, *, until: float) -> None:
-        """Take the best option step after step while more than `until` parameters are left to remove, or none fits."""
+        """Take the best option step after step while more than `until` parameters are left to remove.
+
+        It ends earlier where no option fits.
+        """
         while self._left > until:
             fitting = [option for option in options(self.shapes, self._left) if self._fits(option)]
             if not fitting:

@@ -74,7 +74,10 @@ class _Seen:
         self._middle = torch.empty(0)
 
     def watch(self, index: int, layer: nn.Module) -> Iterator[RemovableHandle]:
-        """Yield the hooks that see a layer's input, its middle (after attention) and its output, and projections' inputs."""
+        """Yield the hooks that see a layer's input, middle and output, and its projections' inputs.
+
+        The middle is the stream after attention.
+        """
 
         def between(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             self._middle = inputs[0]

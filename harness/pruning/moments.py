@@ -47,7 +47,10 @@ class Moments:
 
 @torch.no_grad()
 def input_moments(model: PreTrainedModel, tokens: Tensor, batch: int = 8) -> list[dict[str, Moments]]:
-    """Return, per layer and writer's name, the moments of its inputs in one pass of `model` over `tokens` (samples, length)."""
+    """Return, per layer and writer's name, the moments of the writer's inputs.
+
+    They are taken in one pass of `model` over `tokens` (samples, length).
+    """
     by_layer: list[dict[str, Moments]] = []
     hooks = []
 

@@ -47,7 +47,10 @@ def pruned(shape: LayerShape, group_ratio: float, channel_ratio: float) -> Layer
 
 
 def keep_best(index: int, shape: LayerShape, groups: Tensor, channels: Tensor) -> Keep:
-    """Return the most important groups and channels of a layer, as many as `shape` has, in their old order."""
+    """Return the most important groups and channels of a layer, in their old order.
+
+    As many stay as `shape` has.
+    """
     return Keep(index, groups=best(groups, shape.groups), channels=best(channels, shape.width))
 
 

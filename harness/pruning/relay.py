@@ -70,7 +70,9 @@ def run(stack: Sequence[Layer], state: Tensor, arguments: Sequence[dict[str, Any
 
 @torch.no_grad()
 def perplexities_without(model: PreTrainedModel, tokens: Tensor) -> Tensor:
-    """Return the perplexity (layers,), float64, of `tokens` (samples, length) when each layer alone is left out.
+    """Return the perplexity (layers,) of `tokens` (samples, length) when each layer alone is left out.
+
+    The perplexities are float64.
 
     One pass serves all for the layers before the one left out, so that n layers cost about n / 2 passes; one layer's
     inputs are held at a time.

@@ -1,4 +1,4 @@
-"""Principal components of the residual stream, how many of them each half block gets, and what that costs. Pure."""
+"""Principal components of the residual stream, how many each half block gets, and their cost. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ Count = Callable[[Sequence[int]], int]
 
 
 def second_moment(chunks: Iterable[Tensor]) -> Tensor:
-    """Return the sum of x x^T (hidden, hidden), float64, over all tokens of `chunks` (..., hidden), one chunk at a time."""
+    """Return the sum of x x^T (hidden, hidden), float64, over all tokens of `chunks` (..., hidden).
+
+    One chunk is taken at a time.
+    """
     total = torch.zeros(())
     for chunk in chunks:
         tokens = chunk.flatten(0, -2).double()  # (tokens, hidden)
@@ -25,7 +28,9 @@ def second_moment(chunks: Iterable[Tensor]) -> Tensor:
 
 
 def principal_basis(moment: Tensor, size: int, damping: float) -> Tensor:
-    """Return the first `size` principal components (hidden, size), orthonormal columns by falling eigenvalue.
+    """Return the first `size` principal components (hidden, size) of a second moment.
+
+    They are orthonormal columns, by falling eigenvalue.
 
     `damping` times the mean of the diagonal is added to it: eigenvectors stay, a singular `moment` becomes regular. The
     entry of largest magnitude in a column is positive, so that equal moments give equal signs.
@@ -48,7 +53,10 @@ def rotated(weight: Tensor, basis: Tensor, rows: int = 4096) -> Tensor:
 
 
 def project(states: Tensor, basis: Tensor) -> Tensor:
-    """Return what the span of `basis` (hidden, size) holds of `states` (..., hidden), in the coordinates of `states`."""
+    """Return what the span of `basis` (hidden, size) holds of `states` (..., hidden).
+
+    The result is in the coordinates of `states`.
+    """
     wide = torch.promote_types(states.dtype, torch.float32)
     basis = basis.to(states.device, wide)
     return (states.to(wide) @ basis @ basis.T).to(states.dtype)
@@ -72,7 +80,9 @@ def sliced_parameters(sizes: Sequence[int], shapes: Sequence[LayerShape], vocabu
 
 
 def solve_sizes(count: Count, target: float, *, slack: float, hidden: int, half_blocks: int) -> list[int]:
-    """Return the sizes of the stream, one a half block and the last, whose `count(sizes)` comes nearest to `target`.
+    """Return the sizes of the stream whose `count(sizes)` comes nearest to `target`.
+
+    There is one size for each half block, and a last one.
 
     Multiples of UNIT; two that follow each other, the larger one in the earlier half blocks, since one alone moves all of
     them at once. Where that misses `target` by more than `slack` (small models), multiples of half of UNIT, then of a
@@ -88,18 +98,27 @@ def solve_sizes(count: Count, target: float, *, slack: float, hidden: int, half_
 
 
 def nearest(count: Count, target: float, streams: Callable[[float], list[int]]) -> list[int]:
-    """Return those of `streams(removed)`, for a share `removed` of 0 to 1, whose count comes nearest to `target`."""
+    """Return those of `streams(removed)` whose count comes nearest to `target`.
+
+    `removed` is a share from 0 to 1.
+    """
     return streams(bisect(lambda removed: count(streams(removed)), target))
 
 
 def spread(removed: float, *, unit: int, hidden: int, half_blocks: int) -> list[int]:
-    """Return the sizes of the stream with a share `removed` (0 to 1) of the units above the smallest sizes taken away."""
+    """Return the sizes of the stream with a share `removed` (0 to 1) of the free units taken away.
+
+    Free are the units above the smallest sizes.
+    """
     most, least = half_blocks * ceil(hidden / unit), half_blocks * ceil(UNIT / unit)
     base, larger = divmod(most - round(removed * (most - least)), half_blocks)
     return [min(hidden, unit * (base + (index < larger))) for index in range(half_blocks)] + [hidden]
 
 
 def uniform_sizes(count: Count, target: float, *, hidden: int, half_blocks: int) -> list[int]:
-    """Return the sizes of the stream with the same one, the largest multiple of UNIT within `target`, in all half blocks."""
+    """Return the sizes of the stream with the same size in all half blocks.
+
+    It is the largest multiple of UNIT within `target`.
+    """
     choices = [[size] * half_blocks + [hidden] for size in range(UNIT, hidden + 1, UNIT)]
     return max((sizes for sizes in choices if count(sizes) <= target), default=choices[0])

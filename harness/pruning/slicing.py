@@ -22,7 +22,10 @@ from harness.models.zeros import zero_masks
 
 @dataclass(frozen=True)
 class Half:
-    """Half of a decoder layer: a norm, a block whose `readers` read the stream behind it, the `writer`, the shortcut's name."""
+    """Half of a decoder layer: a norm, a block, and the names of its readers, writer and shortcut.
+
+    The `readers` of the block read the stream behind the norm.
+    """
 
     norm: str
     block: str
@@ -42,7 +45,9 @@ class Half:
         return stream + block(norm(stream))
 
     def sliced(self, layer: nn.Module, before: Tensor, after: Tensor) -> dict[str, Tensor]:
-        """Return the weights between bases `before` (hidden, size) and `after` (hidden, next size), by name in the layer.
+        """Return the weights between bases `before` (hidden, size) and `after` (hidden, next size).
+
+        They are given by name in the layer.
 
         Computed in float64, given in the layer's dtype. The norm's weight is sqrt(hidden / size); what rounding takes from
         that, the linears get.

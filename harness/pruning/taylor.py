@@ -19,7 +19,9 @@ from harness.models.anatomy import layers, linears
 
 @contextlib.contextmanager
 def gradients(model: PreTrainedModel, tokens: Tensor, *, squares: bool = False) -> Iterator[dict[nn.Parameter, Tensor]]:
-    """While open, decoder layers hold in `grad` the gradient of the loss summed over samples of `tokens` (samples, length).
+    """While open, decoder layers hold in `grad` the gradient of the loss, summed over samples.
+
+    The gradient is taken on `tokens` (samples, length).
 
     In float32, and so are the weights meanwhile; afterwards they are of the checkpoint's dtype again and no gradient is left.
     Gives, if `squares`, per weight of the layers' linears the sum over samples of its squared gradients (out, in), which
@@ -52,7 +54,10 @@ def _add_square(total: Tensor, gradient: Tensor) -> None:
 
 
 def vector(weight: Tensor, dim: int) -> Tensor:
-    """Return |sum over `dim` of w g| (out,) or (in,), the first-order change of the loss when a whole row or column goes."""
+    """Return |sum over `dim` of w g| (out,) or (in,).
+
+    It is the first-order change of the loss when a whole row or column goes.
+    """
     assert weight.grad is not None
     return (weight.detach() * weight.grad).sum(dim).abs()
 

@@ -1,4 +1,7 @@
-"""One threshold over the key-value groups and MLP channels of all layers, placed where the budget is met. Pure."""
+"""One threshold over the key-value groups and MLP channels of all layers, set by the budget. Pure.
+
+It is placed where the budget is met.
+"""
 
 from __future__ import annotations
 

@@ -42,7 +42,9 @@ class _Passed(nn.Module):
 
 @torch.no_grad()
 def first_inputs(model: PreTrainedModel, tokens: Tensor, batch: int = 8) -> tuple[list[Tensor], list[Arguments]]:
-    """Return what the first layer receives for `tokens` (samples, length), per batch, and keyword arguments per layer and batch.
+    """Return what the first layer receives, per batch, and keyword arguments per layer and batch.
+
+    They are those of a pass over `tokens` (samples, length).
 
     Layers of one model may get different ones: another mask under a sliding window, other rotations. Equal ones are the
     same tensors.
@@ -93,7 +95,10 @@ def input_norms(feed: Callable[..., None]) -> dict[str, Tensor]:
 
 @contextlib.contextmanager
 def observing(layer: nn.Module, observe: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """Call `observe(name, x)` with the flattened input (tokens, in) of each projection while the context is open."""
+    """Call `observe(name, x)` with the flattened input (tokens, in) of each projection.
+
+    It is called while the context is open.
+    """
     hooks = [
         linear.register_forward_pre_hook(lambda _, inputs, name=name: observe(name, inputs[0].flatten(0, -2)))
         for name, linear in linears(layer)

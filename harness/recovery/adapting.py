@@ -1,4 +1,7 @@
-"""What a recovery trains: all decoder weights, LoRA, masked LoRA of a sparse model, or a mixture of LoRA experts."""
+"""What a recovery trains: all weights, LoRA, masked LoRA, or a mixture of LoRA experts.
+
+All weights are those of the decoder; masked LoRA is for a sparse model.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ class LoRA:
 
 @dataclass(frozen=True)
 class Adapted:
-    """The tensors to train by name, a term of the loss of their own, and what makes a plain model of it all."""
+    """The tensors to train by name, their own term of the loss, and the way back to a plain model.
+
+    `merge` makes a plain model of it all.
+    """
 
     weights: dict[str, Tensor]
     penalty: Callable[[], Tensor | float]

@@ -46,7 +46,9 @@ def train(
     weight_decay: float = 0.0,
     masks: Mapping[str, Tensor] | None = None,
 ) -> list[Row]:
-    """Train `weights` in place for `steps` batches of `data` (rows, 2, length) and return the curve, a row a step.
+    """Train `weights` in place for `steps` batches of `data` (rows, 2, length) and return the curve.
+
+    The curve has a row for each step.
 
     `update(step, ids, labels)` accumulates gradients and must depend on nothing but its arguments and the weights: then a
     training killed at any moment and started again with the same `scratch` ends with the same bits. Weights with a mask

@@ -1,4 +1,7 @@
-"""LoRA for sparse models: the factors' product counts only where the weight is not zero, in training and after it."""
+"""LoRA for sparse models: the factors' product counts only where the weight is not zero.
+
+That holds in training and after it.
+"""
 
 from __future__ import annotations
 

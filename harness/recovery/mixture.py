@@ -21,7 +21,9 @@ ROUTER_STD = 0.02
 
 
 def route(tokens: Tensor, router: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (odds (tokens, experts), chosen (tokens, top_k), weights (tokens, top_k)) in float32, whatever autocast says.
+    """Return (odds (tokens, experts), chosen (tokens, top_k), weights (tokens, top_k)).
+
+    Odds and weights are float32, whatever autocast says.
 
     The odds are a softmax over the experts; the weights are those of the chosen ones, made to sum to one.
     """
@@ -32,7 +34,9 @@ def route(tokens: Tensor, router: Tensor, top_k: int) -> tuple[Tensor, Tensor, T
 
 
 def imbalance(odds: Tensor, chosen: Tensor) -> Tensor:
-    """Return experts * sum_e f_e P_e of (tokens, experts) odds and (tokens, top_k) choices, differentiable through P.
+    """Return experts * sum_e f_e P_e of odds (tokens, experts) and choices (tokens, top_k).
+
+    It is differentiable through P.
 
     f_e is the share of all assignments that went to expert e, P_e its mean odds, and both sum to one, for any top_k: 1.0 when
     either is uniform, at most experts / top_k (Switch, arXiv 2101.03961, equations 4 to 6). transformers' Mixtral counts
@@ -118,7 +122,10 @@ class MixtureOfLoRA(nn.Module):
         return functional.linear(read, self.second[name][expert]) * self.scale
 
     def merged(self, shares: Tensor) -> nn.Module:
-        """Return the MLP with sum_e shares[e] * scale * second[e] @ first[e] added to the weights of the targets, in place."""
+        """Return the MLP with the experts' changes added to the weights of the targets, in place.
+
+        The change of a weight is sum_e shares[e] * scale * second[e] @ first[e].
+        """
         for name, first in self.first.items():
             weight, second = getattr(self.mlp, name).weight, self.second[name]
             change = torch.einsum("e,eor,eri->oi", shares.float().to(second.device), second.float(), first.float())
@@ -203,7 +210,9 @@ def routing_shares(model: PreTrainedModel, batches: Iterable[Tensor]) -> dict[in
 
 @torch.no_grad()
 def merge_mixture(model: PreTrainedModel, shares: Mapping[int, Tensor]) -> None:
-    """Put the plain MLPs back, each expert added by its share (experts,), and merge attention's LoRA, in place.
+    """Put the plain MLPs back in place, with each expert added by its share (experts,).
+
+    Attention's LoRA is merged too.
 
     An approximation, unless there is one expert: routing depends on the token, plain weights do not, and the average of
     the experts' weights is not the average of what they compute. Measure the merged model, not the mixture.

@@ -38,7 +38,10 @@ def precision(model: PreTrainedModel) -> torch.autocast:
 
 
 def response_logits(model: PreTrainedModel, ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (logits (tokens, vocabulary) float32, targets (tokens,)) where a response token is predicted, head nowhere else."""
+    """Return the logits (tokens, vocabulary) and targets (tokens,) where a response token is predicted.
+
+    The logits are float32. The head is run nowhere else.
+    """
     with precision(model):
         hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
         wanted = labels[:, 1:]

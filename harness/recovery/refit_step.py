@@ -29,7 +29,9 @@ BEFORE = {
 
 
 class Refit(Step):
-    """Change o_proj and down_proj of each kept layer so that the pruned model follows the dense one on calibration text.
+    """Change o_proj and down_proj of each kept layer so that the model follows the dense one.
+
+    The pruned model is made to follow it on calibration text.
 
     Targets: "output" is what the dense layer's own projection writes on the dense stream; "stream" is the dense stream after
     it minus the pruned stream before it, which makes up for the errors of earlier layers too. `damp` pulls towards the
@@ -112,7 +114,10 @@ def _forward(layer: Any, states: list[Tensor], arguments: Arguments) -> list[Ten
 def _goals(
     layer: Any, names: list[str], states: list[Tensor], arguments: Arguments
 ) -> tuple[list[Tensor], list[dict[str, tuple[Tensor, Tensor]]]]:
-    """Return a dense layer's results, and per batch and projection what it wrote and the stream before its block."""
+    """Return a dense layer's results, and what its projections wrote and the stream before their block.
+
+    The last two are given per batch and projection.
+    """
     results, goals = [], []
     for state, extra in zip(states, arguments, strict=True):
         result, seen = _seen(layer, names, state, extra)
@@ -146,7 +151,10 @@ def _sums(
 def _seen(
     layer: Any, names: list[str], state: Tensor, extra: dict[str, Any]
 ) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor, Tensor]]]:
-    """Return the layer's result and, per projection, its inputs (tokens, in), outputs and the stream before it (tokens, hidden)."""
+    """Return the layer's result and, per projection, its inputs, outputs and the stream before it.
+
+    Inputs are (tokens, in), the stream is (tokens, hidden).
+    """
     by_name: dict[str, Tensor] = {}
     hooks = []
     for name in names:

@@ -40,7 +40,9 @@ class Sums:
 
 
 def solve(gram: Tensor, cross: Tensor, damp: float) -> Tensor:
-    """Return the change (out, in) of a weight that minimises ||r - h change^T||^2 + damp * mean(diag(gram)) * ||change||^2.
+    """Return the change (out, in) of a weight that solves the damped least squares.
+
+    It minimises ||r - h change^T||^2 + damp * mean(diag(gram)) * ||change||^2.
 
     gram = h^T h (in, in), cross = h^T r (in, out), r what is missing from the target: a ridge towards the present weight.
     """

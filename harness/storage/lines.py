@@ -41,7 +41,10 @@ def read(path: Path) -> list[Any]:
 
 
 def set_aside(path: Path) -> Path:
-    """Move a file of ours that cannot be used out of the way, beside where it was, and return its new place."""
+    """Move a file of ours that cannot be used out of the way, and return its new place.
+
+    The new place is beside the old one.
+    """
     return path.rename(path.with_name(f"{path.name}.damaged-{time.time_ns()}"))
 
 

@@ -1,4 +1,6 @@
-"""Digests of Python source: what of a method's own code enters its key, and of which code a stored result is.
+"""Digests of Python source, for the keys of own methods and for the code of stored results.
+
+They tell what of a method's own code enters its key, and of which code a stored result is.
 
 A module's `meaning` is a hash of its syntax tree without docstrings, what fields are said to mean, and the places of what it imports from
 us: comments, layout, prose, and a file of ours that moves to another room change nothing. A module's `raw` hash is of its bytes: equal
@@ -140,7 +142,10 @@ def raw(source: bytes) -> str:
 
 
 def stamps(modules: Iterable[str]) -> dict[str, Stamp]:
-    """Return the hashes of those of our modules that `modules` import, directly or not, themselves among them."""
+    """Return the hashes of our modules that `modules` import, directly or not.
+
+    Those of `modules` that are ours are among them.
+    """
     by_module: dict[str, Stamp] = {}
     waiting = []
     for module in modules:
@@ -159,7 +164,10 @@ def stamps(modules: Iterable[str]) -> dict[str, Stamp]:
 
 
 def changed(stored: dict[str, list[str]]) -> list[str]:
-    """Return the modules of a stored result (name to its two hashes) that are other, or gone, in what is installed."""
+    """Return the modules of a stored result that differ, or are gone, in what is installed.
+
+    `stored` maps a module's name to its two hashes.
+    """
     return [module for module, (before, meant) in stored.items() if not _same(module, before, meant)]
 
 

@@ -81,7 +81,10 @@ class Store:
         return folder
 
     def has(self, key: str) -> bool:
-        """Tell whether the step is stored, its record sound, and its files of their recorded sizes, but for weights let go."""
+        """Tell whether the step is stored, its record is sound and its files have their recorded sizes.
+
+        Weights that were let go need not be there.
+        """
         try:
             files = self.record(key)["files"]
         except Corrupt:

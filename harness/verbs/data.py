@@ -1,4 +1,7 @@
-"""`harness data`: write a local mirror of a suite's data, check one, or look for text that asks what is reported."""
+"""`harness data`: write or check a local mirror of a suite's data, or look for reported items.
+
+The last looks for text that asks what is reported.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,10 @@ from harness.words.home import home
 
 
 class EnvCreate(Verb):
-    """Make an environment of its own for a tool that cannot live beside ours (sparseml), or for a command of your own."""
+    """Make an environment of its own for a tool that cannot live beside ours, or for your own command.
+
+    An example of such a tool is sparseml.
+    """
 
     NAME: ClassVar[str] = "env create"
     NAMES: ClassVar[str] = "NAME"

@@ -1,4 +1,7 @@
-"""`harness search`: which searcher finds the better sub-networks of one super-network, over several seeds of each."""
+"""`harness search`: which searcher finds the better sub-networks of one super-network.
+
+Each searcher is run with several seeds.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How recipes are written: `name`, `name(field=value)`, `name:file`, `name:file(field=value)`, several joined by `+`."""
+"""How recipes are written: `name`, `name(field=value)`, `name:file`, `name:file(field=value)`.
+
+Several are joined by `+`.
+"""
 
 from __future__ import annotations
 

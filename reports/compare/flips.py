@@ -19,7 +19,10 @@ NO_TEXT = "(the text of this item is not stored)"
 
 @dataclass(frozen=True)
 class Choice:
-    """A possible answer: is it right, what the reference and the variant gave it, and whether they chose it."""
+    """A possible answer: whether it is right, its two scores, and who chose it.
+
+    The scores are those that the reference and the variant gave it, and each of the two may have chosen it.
+    """
 
     text: str
     right: bool

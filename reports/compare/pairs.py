@@ -67,7 +67,9 @@ class Report:
 
 
 def compare(sides: Sequence[Side], *, tasks: Sequence[str] = (), metric: str = "", level: float = LEVEL) -> Report:
-    """Return every side after the first against the first, on the `tasks` (all by default) that all of them have.
+    """Return every side after the first compared with the first.
+
+    They are compared on those of the `tasks` (all by default) that all sides have.
 
     ValueError when a task's items differ, when sides disagree about its headline metric, or for unknown names.
     """

@@ -16,7 +16,10 @@ UNITS = {"word_perplexity": "word", "byte_perplexity": "byte", "token_perplexity
 
 
 def sentences(report: Report, comparison: Comparison) -> list[str]:
-    """Return the average's sentence, then those of tasks that stand out, or of the only one, or that none does."""
+    """Return the average's sentence, then those of tasks that stand out, or one that says none does.
+
+    A task that is the only one has its sentence in any case.
+    """
     alpha = 1 - report.level
     told = []
     if comparison.average:
@@ -69,7 +72,10 @@ def score(task: TaskComparison, value: float) -> str:
 
 
 def signed(task: TaskComparison, value: float | None) -> str:
-    """Return a difference: points of accuracy, nats or bits to four decimals, else in the metric's own unit."""
+    """Return a difference with its sign, in the unit of its task's metric.
+
+    Accuracy is in points, nats and bits have four decimals, and everything else is in the metric's own unit.
+    """
     if value is None or task.quantity.kind == "share":
         return formats.points(value)
     return (f"{value:+.4f}" if task.quantity.lossy else f"{value:+.4g}").replace("-", "−")

@@ -25,7 +25,10 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True)
 class Side:
-    """A variant by the name the user gave it, its items by task, and the headline metrics of the run it was found in."""
+    """A variant by the name the user gave it, its items by task, and its run's headline metrics.
+
+    That run is the one in which the variant was found.
+    """
 
     name: str
     path: Path

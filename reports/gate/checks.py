@@ -25,7 +25,10 @@ ANSWERS = ("loglikelihoods", "loss", "response", "metrics")  # of an item: what 
 
 @dataclass(frozen=True)
 class Limits:
-    """What counts as worse: at most so rarely by chance (1 - level, over all tests of a kind), and by more than this."""
+    """What counts as worse: a change that chance rarely makes, and that is larger than these limits.
+
+    Chance makes it at most with probability 1 - level, over all tests of a kind.
+    """
 
     level: float = LEVEL
     drop: float = 0.0  # of an accuracy, as a share

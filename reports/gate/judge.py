@@ -1,4 +1,7 @@
-"""A run against a baseline: accuracy by paired tests, sizes exactly, speed by significance and a least effect. Pure."""
+"""A run against a baseline: accuracy by paired tests, sizes exactly, speed by significance. Pure.
+
+A change of speed must also reach a least effect.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ def judge(before: Mapping[str, Measured], now: Mapping[str, Measured], limits: L
 
 
 def alike(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Check]:
-    """Return a failed check for everything that makes the two runs' numbers unlike, whatever those numbers are."""
+    """Return a failed check for everything that makes the two runs' numbers unlike.
+
+    That does not depend on what the numbers are.
+    """
     return [Check("every variant", "run", what, "unlike", told) for what, told in unlike(old, new).items()]
 
 

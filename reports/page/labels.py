@@ -9,7 +9,10 @@ SIDES = np.array([(1, 1), (1, -1), (-1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (
 
 
 def place(anchors: NDArray[np.float64], sizes: Sequence[tuple[float, float]], *, radius: float) -> NDArray[np.float64]:
-    """Centres (n, 2) of labels of these sizes beside anchors (n, 2), greedily the least covered of 32 places."""
+    """Centres (n, 2) of labels of these sizes beside anchors (n, 2).
+
+    Each takes, greedily, the least covered of 32 places.
+    """
     taken = [box(anchor, (2 * radius, 2 * radius)) for anchor in anchors]
     centres = np.zeros_like(anchors)
     for i, (anchor, size) in enumerate(zip(anchors, sizes, strict=True)):

@@ -16,7 +16,10 @@ WORDS = {"full": "whole network", "sub": "sub-networks"}
 
 
 def losses(curves: dict[str, Sequence[tuple[int, int, float, str]]]) -> Figure:
-    """Training loss by tokens: faint points are steps, lines their running mean, a colour a training and kind."""
+    """Training loss by tokens: faint points are steps, lines their running mean.
+
+    Each training and kind has a colour.
+    """
     traces: list[Figure] = []
     for training, curve in curves.items():
         rows = [row for row in curve if number({"loss": row[2]}, "loss") is not None]
@@ -48,7 +51,10 @@ def pair(name: str, rows: Sequence[tuple[int, float]], colour: str) -> list[Figu
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:
-    """The centred running mean over about a WINDOW-th of the values (n,), over what there is of it at both ends."""
+    """The centred running mean over about a WINDOW-th of the values (n,).
+
+    At both ends it is taken over the values that there are.
+    """
     reach = len(values) // (2 * WINDOW)
     total = np.concatenate(([0.0], np.cumsum(values)))
     places = np.arange(len(values))

@@ -34,7 +34,10 @@ class Distance:
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the table; scores are percent, perplexities as they are. `reason` says why nothing was measured."""
+    """A row of the table; `reason` says why nothing was measured.
+
+    Scores are in percent, perplexities as they are.
+    """
 
     recipe: str
     published: dict[str, float]  # by task, with `average`

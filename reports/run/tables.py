@@ -21,7 +21,10 @@ __all__ = ["csv_text", "json_text", "markdown", "rich_table"]
 
 
 def rich_table(rows: Sequence[Row], facts: Facts) -> RenderableType:
-    """Summary, per-task scores, footnotes and what was searched, fitted to the width of the console that prints them."""
+    """Summary, per-task scores, footnotes and what was searched, for a console.
+
+    They are fitted to the width of the console that prints them.
+    """
     return FittedTables(rows, facts)
 
 
@@ -116,7 +119,10 @@ def colour(row: Row, column: Column) -> str:
 
 
 def markdown(rows: Sequence[Row], facts: Facts) -> str:
-    """Summary and per-task tables with their footnotes, and what was searched, for a README or a pull request."""
+    """Summary and per-task tables with footnotes, and what was searched, as Markdown.
+
+    They are for a README or a pull request.
+    """
     dense, stars = dense_row(rows), front_mask(rows, "bytes_on_disk")
     remarks = [marks(row, star) if ran(row) else failure(row) for row, star in zip(rows, stars, strict=True)]
     parts = [escaped(words) for words in (headline(facts), *cautions(rows))]

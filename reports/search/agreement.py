@@ -55,7 +55,10 @@ def held_out(records: Sequence[Record], name: str) -> Values:
 
 @dataclass(frozen=True)
 class Proxy:
-    """Spearman's correlations with accuracy on held-out items, positive where the cheap number is right about it."""
+    """Spearman's correlations with accuracy on held-out items.
+
+    They are positive where the cheap number is right about the accuracy.
+    """
 
     objective: Correlation
     size: Estimate | None  # of the parameters alone
@@ -75,7 +78,10 @@ def proxy(records: Sequence[Record]) -> Proxy | None:
 
 @dataclass(frozen=True)
 class Losses:
-    """The same loss of candidates on the search items and on held-out items (n,), and which are on the front."""
+    """The same loss of candidates on search items and on held-out items (n,).
+
+    `front` tells which candidates are on the front.
+    """
 
     records: list[Record]
     search: Values

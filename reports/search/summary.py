@@ -44,7 +44,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Problem:
-    """Comparable searches: what they search for, a line a strategy, and what all their candidates say of the objective."""
+    """Comparable searches: what they search for, and a line for each strategy.
+
+    `proxy` is what all their candidates say of the objective.
+    """
 
     title: str
     objective: str

@@ -19,7 +19,10 @@ DASHES = ("solid", "dash", "dot", "dashdot")  # beyond the colours
 
 
 def survivors(group: Sequence[Search]) -> Figure | None:
-    """Attention kept by layer above, MLP widths by layer below, of the quarter of networks best for their size."""
+    """Attention kept by layer above, MLP widths by layer below, of the best networks.
+
+    They are the quarter of networks that are best for their size.
+    """
     records = distinct(group)
     if len(records) < FEWEST:
         return None

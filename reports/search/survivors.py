@@ -21,7 +21,10 @@ CLASSES = ("none", "to 20 %", "20–40 %", "40–60 %", "60–80 %", "80–100 %
 
 @dataclass(frozen=True)
 class Layers:
-    """MLP width as a share of the widest tried in its layer (n, layers), and whether attention stays (n, layers)."""
+    """MLP width (n, layers) as a share of the widest in its layer, and whether attention stays.
+
+    The widest is the widest tried. Whether attention stays is (n, layers) too.
+    """
 
     width: Values
     attention: np.ndarray
@@ -59,7 +62,10 @@ def near_front(records: Sequence[Record]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Tastes:
-    """Mean MLP width share by layer of the best quarter for each task (layers,), of all candidates, and the noise."""
+    """Mean MLP width share by layer (layers,) of the best quarter for each task.
+
+    Beside it are that of all candidates, and the noise.
+    """
 
     tasks: dict[str, Values]
     everyone: Values

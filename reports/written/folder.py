@@ -1,4 +1,7 @@
-"""The folder of a report: written in every format, left alone where nothing changed, never over files of others."""
+"""The folder of a report: written in every format, and never over files of others.
+
+It is left alone where nothing changed.
+"""
 
 from __future__ import annotations
 

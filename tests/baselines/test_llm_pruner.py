@@ -1,4 +1,7 @@
-"""Every variant of LLM-Pruner against an independent statement of its formula, on every decoder family."""
+"""Every variant of LLM-Pruner against an independent statement of its formula.
+
+Each is tested on every decoder family.
+"""
 
 from __future__ import annotations
 

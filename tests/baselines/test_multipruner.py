@@ -32,7 +32,10 @@ def model(request):
 
 
 def magnitude_scores(layer) -> tuple[list[float], list[float]]:
-    """Return L1 norms of rows: of q, k, v by group, k and v once for each query head, and of gate, up by channel."""
+    """Return L1 norms of rows: of q, k, v by group, and of gate, up by channel.
+
+    k and v count once for each query head.
+    """
     attention, mlp = layer.self_attn, layer.mlp
     size, shape = attention.head_dim, layer_shapes_of(layer)
     groups = []

@@ -48,7 +48,10 @@ def test_biases_are_saved_and_reloaded_bit_exact(model, budget, dtype, tmp_path,
 
 
 def test_whole_layers_with_biases_reload_too(model, tmp_path, tiny_folder):
-    """No layer differs from the configuration's widths, and yet the family's own class would have no place for the biases."""
+    """No layer differs from the configuration's widths, yet the family's own class does not fit.
+
+    It would have no place for the biases.
+    """
     smaller = compressed(Flap(budget=1.0), model)
     shapes = layer_shapes(smaller)
     whole = extract(smaller, [Keep(index) for index, shape in enumerate(shapes) if shape.width == 160])

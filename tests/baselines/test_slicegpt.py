@@ -1,4 +1,7 @@
-"""SliceGPT against an independent statement of its formula, its invariances, and the sizes that meet a budget."""
+"""SliceGPT against an independent statement of its formula.
+
+Its invariances and the sizes that meet a budget are tested too.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,10 @@ def test_rotation_without_slicing_changes_no_output(any_model, monkeypatch):
 
 
 def half_blocks(layer, index, reads):
-    """Return a dense layer's forward pass in which half block n starts from `reads(n, states)`, hidden in hidden out."""
+    """Return a dense layer's forward pass in which half block n starts from `reads(n, states)`.
+
+    `reads` takes and returns a width of hidden.
+    """
 
     def forward(states, **extra):
         states = reads(2 * index, states)
@@ -76,7 +82,9 @@ def half_blocks(layer, index, reads):
 
 
 def stated_bases(model, sizes, *, inherit=True) -> list[np.ndarray]:
-    """Return the bases by numpy, each from one pass of the whole dense model whose earlier half blocks read what they keep.
+    """Return the bases by numpy, each from one pass of the whole dense model.
+
+    In that pass the earlier half blocks read what they keep.
 
     Without `inherit` the earlier half blocks read everything: PCA of the dense model.
     """
@@ -321,7 +329,10 @@ def test_paper_compat_subtracts_the_embeddings_means_and_so_is_another_function(
 
 
 def test_no_more_than_one_layers_activations_are_held(monkeypatch):
-    """When a half block's inputs are summed, those of the half blocks before it are gone, but for a batch being replaced."""
+    """When a half block's inputs are summed, those of earlier half blocks are gone.
+
+    A batch that is being replaced may still be there.
+    """
     seen, alive = [], []
 
     def spy(streams):

@@ -33,7 +33,10 @@ def places(folder):
 
 
 def told(*lines: list[str], cwd=None) -> list[list[str]]:
-    """Return the exit code of each command and what was loaded when it had ended, all in one fresh process."""
+    """Return the exit code of each command and what was loaded when it had ended.
+
+    All commands run in one fresh process.
+    """
     command = [sys.executable, "-c", CODE, json.dumps(lines)]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=True)
     return [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("loaded ")]

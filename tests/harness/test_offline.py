@@ -1,4 +1,7 @@
-"""With every socket refused, run, plan, report, ls, compare, gate and doctor do all their work, and no library tells anyone."""
+"""With every socket refused, run, plan, report, ls, compare, gate and doctor do all their work.
+
+No library tells anyone anything.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""keep=none lets the weights of variants go once they are measured, changes no row, and makes them again where a step needs them."""
+"""keep=none lets the weights of variants go once they are measured, and changes no row.
+
+It makes them again where a step needs them.
+"""
 
 from __future__ import annotations
 

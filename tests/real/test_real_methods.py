@@ -59,7 +59,10 @@ def child(pipe, folder: Path, work: Callable[[PreTrainedModel], None]) -> None:
 
 
 def measured(folder: Path, work: Callable[[PreTrainedModel], None]) -> tuple[int, float]:
-    """Return by how many bytes a fresh process grew at its peak, loading the model included, and the CPU seconds of `work`."""
+    """Return by how many bytes a fresh process grew at its peak, and the CPU seconds of `work`.
+
+    The growth includes loading the model.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["harness.executors.warm"])
     ours, theirs = context.Pipe()

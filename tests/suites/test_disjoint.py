@@ -21,7 +21,10 @@ from harness.spec import TaskSpec
 
 @pytest.fixture
 def searched(tiny, tmp_path, monkeypatch):
-    """Load a search's items; return the prompts as they go to the tokenizer, without case, and each item's task."""
+    """Load a search's items; return the prompts as the tokenizer gets them, and each item's task.
+
+    The prompts are without case.
+    """
     model, tokenizer = tiny
     prompts: list[str] = []
     encode = TreeLM._encode_pair

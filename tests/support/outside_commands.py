@@ -75,7 +75,10 @@ def run(tmp_path: Path, source: Path, made: RunCommand) -> Fixed:
 
 
 def killed_while_it_runs(file: Path) -> int:
-    """Execute the command of a file in a process of its own, kill that, and return the process that the script wrote into `pid`."""
+    """Run a file's command in a process of its own, kill that, and return the script's process.
+
+    The script's process is the number that the script wrote into `pid`.
+    """
     code = "import sys; from harness.outside.commands import read; from harness.outside.run_command import execute\n"
     code += f"execute([sys.executable, 'mine.py'], read({str(file)!r}))"
     running = subprocess.Popen([sys.executable, "-c", code])

@@ -47,7 +47,10 @@ def compressed(method, model, tokens=TOKENS):
 
 
 def writer_inputs(model, tokens=TOKENS) -> list[dict[str, torch.Tensor]]:
-    """Return what o_proj and down_proj of each layer receive (tokens, in), by plain hooks on one pass of the whole model."""
+    """Return what o_proj and down_proj of each layer receive (tokens, in).
+
+    It is seen by plain hooks on one pass of the whole model.
+    """
     seen = [{} for _ in layers(model)]
     hooks = [
         layer.get_submodule(name).register_forward_pre_hook(

@@ -62,7 +62,10 @@ def prompt(task, index: int = 0) -> str:
 
 
 def quiz(folder: Path, definition: str = QUIZ) -> None:
-    """Write a task beside a suite, with four training and two reported questions, one of them among the training ones."""
+    """Write a task beside a suite, with four training and two reported questions.
+
+    One of the reported questions is among the training ones.
+    """
     (folder / "quiz.yaml").write_text(definition)
     asked = [{"question": f"Is {index} even?", "answer": ("yes", "no")[index % 2]} for index in range(6)]
     write_rows(folder / "quiz" / "train.jsonl", [*asked[:3], asked[4]])

@@ -1,4 +1,7 @@
-"""What users may write is described where it is defined, and the reference pages say what the code says now."""
+"""What users may write is described where it is defined.
+
+The reference pages say what the code says now.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The command line: verbs are found in their files, and their words, errors, help and completion come from their fields."""
+"""The command line: verbs are found in their files, and all else comes from their fields.
+
+That is their words, errors, help and completion.
+"""
 
 from __future__ import annotations
 

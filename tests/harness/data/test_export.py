@@ -1,4 +1,7 @@
-"""A mirror that is exported serves the same documents, is whole or says what it lacks, and is written once."""
+"""A mirror that is exported serves the same documents, and is written once.
+
+It is whole or says what it lacks.
+"""
 
 from __future__ import annotations
 

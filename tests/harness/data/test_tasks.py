@@ -18,7 +18,10 @@ PIQA = [{"goal": f"Goal {index}", "sol1": "one", "sol2": "two", "label": index %
 
 @pytest.fixture
 def subjects(tmp_path, monkeypatch) -> Path:
-    """A mirror with three invented questions and five examples of each of two subjects, which are all there are."""
+    """A mirror with three invented questions and five examples of each of two subjects.
+
+    There are no other subjects.
+    """
     named = {f"mmlu_{subject}": subject for subject in ("anatomy", "virology")}
     monkeypatch.setattr("harness.data.catalogue.mmlu_subjects", lambda: named)
     for split, count in (("test", 3), ("dev", 5)):

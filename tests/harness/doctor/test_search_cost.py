@@ -1,4 +1,7 @@
-"""What a candidate costs is measured on the same items both ways, and the memory of each in a process of its own."""
+"""What a candidate costs is measured on the same items both ways.
+
+The memory of each way is measured in a process of its own.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The front of two costs and the area that it dominates, against brute force, by hand, and against moocore."""
+"""The front of two costs and the area that it dominates, against brute force and moocore.
+
+Cases worked out by hand are tested too.
+"""
 
 from __future__ import annotations
 

@@ -145,7 +145,10 @@ def test_draws_spread_as_the_clustered_error_says():
 
 
 def coverage(size: int, *, resample: bool, trials: int) -> float:
-    """Return how often the 95 % interval holds the true accuracy, over sets of 100 questions asked `size` times."""
+    """Return how often the 95 % interval holds the true accuracy.
+
+    It is taken over sets of 100 questions, each asked `size` times.
+    """
     rng, held = np.random.default_rng(0), 0
     for trial in range(trials):
         values = np.repeat((rng.random(100) < 0.6).astype(float), size)

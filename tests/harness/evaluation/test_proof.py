@@ -1,4 +1,7 @@
-"""The packed scorer proves itself on each model, and where it cannot, lm-eval's own scores and the table says so."""
+"""The packed scorer proves itself on each model.
+
+Where it cannot, lm-eval's own scorer takes its place, and the table says so.
+"""
 
 from __future__ import annotations
 
@@ -109,7 +112,7 @@ def test_nan_is_no_agreement(tiny):
 
 
 def test_answers_of_a_family_with_multipliers_are_hflms_and_the_row_says_so(tiny, tmp_path):
-    """The promise end to end: Granite is evaluated with scorer=tree, and what is stored is what HFLM gives."""
+    """The promise end to end: with scorer=tree on Granite, what is stored is what HFLM gives."""
     import pyarrow.parquet as pq
 
     model, tokenizer = built("granite", **WRONG["granite"]), tiny[1]

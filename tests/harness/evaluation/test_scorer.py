@@ -43,7 +43,10 @@ def likely(model, tokenizer, context: str, length: int) -> str:
 
 @torch.no_grad()
 def questions(model, tokenizer) -> list[tuple[str, str]]:
-    """Return contexts with several answers each, some of them the model's own, and an answer after nothing."""
+    """Return contexts with several answers each, and an answer after nothing.
+
+    Some of the answers are the model's own.
+    """
     rng = random.Random(0)
     pairs = [("", "hello")]
     for _ in range(14):

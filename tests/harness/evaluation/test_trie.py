@@ -17,7 +17,10 @@ BUDGETS = [1, 60, 300, 10**6]
 
 
 def draw(seed: int) -> list[Request]:
-    """Requests over three tokens, so that prefixes, duplicates, requests inside others and long ones are common."""
+    """Requests over three tokens, so that special cases are common.
+
+    Those are prefixes, duplicates, requests inside others, and long ones.
+    """
     rng = random.Random(seed)
     words = [tuple(rng.choices(range(1, 4), k=rng.randint(1, 12 if seed % 2 else 90))) for _ in range(12)]
     requests = []
@@ -39,7 +42,10 @@ def headed(count: int, header: int, length: int) -> list[Request]:
 
 
 def read(batches: list[Batch]) -> list[tuple[Batch, dict[int, list[tuple[int, ...]]]]]:
-    """Return per batch, for each key, the tokens that it sees in the order of their positions, by following the masks."""
+    """Return per batch, for each key, the tokens that it sees in the order of their positions.
+
+    They are found by following the masks.
+    """
     actual, kept = [], []
     for batch in batches:
         nodes = batch.ids.shape[1]

@@ -1,4 +1,7 @@
-"""Processes of steps are forked where that is safe and spawned where what was imported before has touched CUDA."""
+"""Processes of steps are forked where that is safe, and spawned elsewhere.
+
+Forking is not safe where what was imported before has touched CUDA.
+"""
 
 from __future__ import annotations
 

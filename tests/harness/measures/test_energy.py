@@ -1,4 +1,7 @@
-"""Energy is measured by the machine's counters, stands wherever a quantity does, and is refused where nothing counts it."""
+"""Energy is measured by the machine's counters, and refused where nothing counts it.
+
+It stands wherever a quantity does.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Checkpoints reload bit-exact through AutoModelForCausalLM, per-layer widths included, for every family."""
+"""Checkpoints reload bit-exact through AutoModelForCausalLM, for every family.
+
+That includes checkpoints with per-layer widths.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +137,10 @@ def test_parameter_counts_follow_from_shapes_alone(model, keeps):
 
 
 def test_extraction_removes_what_zeroing_silences(model, tokens):
-    """A channel whose column of down is zero contributes nothing, so leaving it out changes nothing but rounding."""
+    """A channel whose column of down is zero contributes nothing.
+
+    So leaving it out changes nothing but rounding.
+    """
     gone = torch.tensor([3, 17])
     with torch.no_grad():
         model.get_decoder().layers[2].mlp.down_proj.weight[:, gone] = 0

@@ -1,4 +1,7 @@
-"""What is a layer's own (full or sliding attention, its mask) stays with it, whatever layers go and wherever layers are run."""
+"""What is a layer's own stays with it, whatever layers go and wherever layers are run.
+
+A layer's own are full or sliding attention, and its mask.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The super-network: views of one model's weights that behave as each sub-network, exactly, and leave nothing behind."""
+"""The super-network: views of one model's weights that behave as each sub-network, exactly.
+
+They leave nothing behind.
+"""
 
 from __future__ import annotations
 
@@ -130,7 +133,10 @@ def test_sorting_parts_changes_the_function_only_by_rounding(tiny, stream):
 
 
 def test_lora_factors_are_sliced_like_the_weights(tiny):
-    """A sub-network of a model with LoRA equals that sub-network of the merged model, and trains only its own part."""
+    """A sub-network of a model with LoRA equals that sub-network of the merged model.
+
+    It trains only its own part.
+    """
     model, _ = tiny
     weights = add_lora(model, rank=4, alpha=8, targets=[*ATTENTION, *MLP], seed=0)
     with torch.no_grad():

@@ -1,4 +1,7 @@
-"""Search spaces: canonical genomes, exact sizes without a model, even samples, seeds with the controls, repairs."""
+"""Search spaces: canonical genomes, exact sizes, even samples, seeds and repairs.
+
+Sizes need no model, and the controls are among the seeds.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Training a super-network: each strategy trains what it says, exactly resumable, counted to the token."""
+"""Training a super-network: each strategy trains what it says, exactly resumable.
+
+Tokens are counted exactly.
+"""
 
 from __future__ import annotations
 
@@ -138,7 +141,10 @@ def test_training_resumed_after_a_kill_equals_unbroken_training(tmp_path, monkey
 
 
 def test_a_sub_networks_step_moves_its_own_weights_alone(tmp_path):
-    """After a step of the whole network has filled the moments, what the sub-network leaves out stays to the bit."""
+    """What the sub-network leaves out stays the same to the bit.
+
+    That holds even after a step of the whole network has filled the moments.
+    """
     model, _ = build()
     trained(tmp_path / "a", model=model, steps=2, strategy="alternate", tokens=LENGTH * BATCH)
     first = {name: weight.clone() for name, weight in model.state_dict().items()}

@@ -1,4 +1,7 @@
-"""Quantized values that are computed in floating point carry a mark, and stand on no front of size or speed."""
+"""Quantized values that are computed in floating point carry a mark.
+
+They stand on no front of size or speed.
+"""
 
 from __future__ import annotations
 

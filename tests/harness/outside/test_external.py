@@ -1,4 +1,7 @@
-"""External commands: what they are told, what comes back is checked, wrong files are refused before any work."""
+"""External commands: what they are told, and how what comes back is checked.
+
+Wrong files are refused before any work.
+"""
 
 from __future__ import annotations
 

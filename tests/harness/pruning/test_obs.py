@@ -61,7 +61,10 @@ def test_float32_finds_nearly_the_same_weights(case):
 
 @pytest.mark.parametrize("case", CASES[:5], ids=str)
 def test_updated_weights_reconstruct_better_than_the_same_mask_alone(case):
-    """Between the mask without repair and the least squares of every row on its mask, which no update can beat."""
+    """The error lies between that of the mask without repair and that of the best weights on the mask.
+
+    The best weights are the least squares of every row on its mask, which no update can beat.
+    """
     weight, inputs = problem()
     actual = pruned(weight, inputs, **case)
 

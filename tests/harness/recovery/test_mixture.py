@@ -35,7 +35,10 @@ def test_outputs_are_the_same_to_the_bit_until_a_step_is_taken(model, dtype):
 
 
 def test_odd_widths_start_within_rounding():
-    """CPU kernels compute the activation of the last few entries in another way, and an expert's tokens are other entries."""
+    """CPU kernels compute the activation of the last few entries in another way.
+
+    An expert gets only its own tokens, so that its last entries are other ones.
+    """
     model = family("llama", intermediate_size=75)
     before = logits(model)
     mixed(model)

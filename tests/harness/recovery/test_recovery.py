@@ -1,4 +1,7 @@
-"""Recovery: the loop resumes to the bit, zeros and frozen weights stay, LoRA merges to the same function."""
+"""Recovery: the loop resumes to the bit, and zeros and frozen weights stay.
+
+LoRA merges to the same function.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,10 @@ def logits(model):
 
 @pytest.fixture(scope="module", params=["full", "lora", "mixlora"])
 def unbroken(request, tmp_path_factory):
-    """The kind of adapter, the model after a training that nothing disturbed, which nobody changes, and its curve."""
+    """The kind of adapter, the model after a training that nothing disturbed, and its curve.
+
+    Nobody changes this model.
+    """
     return request.param, *trained(tmp_path_factory.mktemp("unbroken"), adapter=request.param)
 
 

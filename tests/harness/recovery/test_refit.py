@@ -29,7 +29,10 @@ def problem():
 
 
 def narrowed(share=0.5, kept=(0, 1, 2, 3, 4, 5)):
-    """The tiny model with a share of its channels and half of its key-value groups, in the layers that are kept."""
+    """The tiny model with a share of its channels and half of its key-value groups.
+
+    It has only the layers in `kept`.
+    """
     model, _ = build()
     channels = torch.arange(int(160 * share))
     return extract(model, [Keep(index, groups=torch.tensor([0, 2]), channels=channels) for index in kept])

@@ -1,4 +1,7 @@
-"""What a killed step left behind is taken up to the line, and where it is damaged it is told, set aside and begun anew."""
+"""What a killed step left behind is taken up to the line.
+
+Where it is damaged, this is told, and the file is set aside and begun anew.
+"""
 
 from __future__ import annotations
 

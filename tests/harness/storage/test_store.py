@@ -233,7 +233,10 @@ def _lock(root: Path, key: str, pipe) -> None:
 
 @contextlib.contextmanager
 def locking(store: Store, key: str):
-    """A second process that asks for the lock, says on the pipe when it holds it, and is killed at the end."""
+    """A second process that asks for the lock, and is killed at the end.
+
+    It says on the pipe when it holds the lock.
+    """
     ours, theirs = processes.Pipe()
     other = processes.Process(target=_lock, args=(store.root, key, theirs))
     other.start()

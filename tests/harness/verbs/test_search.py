@@ -1,4 +1,7 @@
-"""harness search: the searches of a run, once each, and numbers that only whole candidates and shared references make."""
+"""harness search: the searches of a run, once each, and their numbers.
+
+The numbers are made only of whole candidates and shared references.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`harness compare`: the same items, the first name as reference, numbers that agree with the tables, items that flipped."""
+"""`harness compare`: the same items, the first name as reference, and items that flipped.
+
+Its numbers agree with the tables.
+"""
 
 from __future__ import annotations
 

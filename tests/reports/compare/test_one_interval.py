@@ -52,7 +52,10 @@ def test_tables_compare_and_gate_have_the_same_interval(tasks):
 
 
 def test_an_interval_of_few_items_holds_the_truth_as_often_as_it_says():
-    """The reason for the rule: over 20 items Student's holds in about 95 % of all sets, the percentile bootstrap in about 92 %."""
+    """The reason for the rule: how often an interval over 20 items holds the truth.
+
+    Student's holds it in about 95 % of all sets, the percentile bootstrap in about 92 %.
+    """
     rng, held, trials = np.random.default_rng(0), 0, 400
     for _ in range(trials):
         change = rng.normal(0.1, 1.0, 20)

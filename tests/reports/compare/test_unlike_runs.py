@@ -1,4 +1,7 @@
-"""Runs of other dense models, precisions or ways of asking are named as unlike, and a gate fails on them."""
+"""Runs of other dense models, precisions or ways of asking are named as unlike.
+
+A gate fails on them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`harness gate`: what is worse than the baseline fails, what is missing fails, noise and improvements do not."""
+"""`harness gate`: what is worse than the baseline or missing fails.
+
+Noise and improvements do not fail.
+"""
 
 from __future__ import annotations
 

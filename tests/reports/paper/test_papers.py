@@ -1,4 +1,7 @@
-"""Published tables: every shipped one can be run as it stands, and is printed beside what was measured of its rows."""
+"""Published tables: every shipped one can be run as it stands.
+
+It is printed beside what was measured of its rows.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ OWN = {
 
 @pytest.mark.parametrize("name", papers.known())
 def test_a_shipped_table_can_be_run_as_it_stands(name):
-    """Each row's recipe parses with what it needs written, and its scores are columns of the suite it names."""
+    """Each row's recipe parses with what it needs written.
+
+    Its scores are columns of the suite that the table names.
+    """
     run = config.compose([f"paper={name}", "model=random-llama"])
     paper = papers.read(name)
     assert [row.recipe for row in paper.rows] == list(run.methods)
@@ -290,7 +296,10 @@ def test_a_perplexitys_distance_is_a_ratio_with_its_interval():
 
 
 def test_a_paper_shares_its_steps_with_other_runs(tmp_path):
-    """Of the same model at the same settings, a row of a paper is the step that the budget of any other run made."""
+    """A row of a paper is the same step that the budget of any other run made.
+
+    That holds for the same model at the same settings.
+    """
     mine, _ = planned(tmp_path, "methods=['llm_pruner(budget=0.8)']", "quantizers=[none]")
     other, _ = planned(tmp_path, "methods=[llm_pruner]", "budgets=[0.8]", "quantizers=[none]")
     assert mine.variants[1].checkpoint.key == other.variants[1].checkpoint.key

@@ -1,4 +1,7 @@
-"""A row that is called by a budget has that share of the dense parameters, or the table's head says what it has."""
+"""A row that is called by a budget has that share of the dense parameters.
+
+Where it has not, the table's head says what it has.
+"""
 
 from __future__ import annotations
 

@@ -164,7 +164,10 @@ class Shelf:
 
 @pytest.fixture
 def shelf(tmp_path):
-    """A super-network behind three searches, one of them with other items, and a recovery behind the first."""
+    """A super-network behind three searches, and a recovery behind the first search.
+
+    One of the searches has other items.
+    """
     actual, stored = Shelf(tmp_path), {"searcher": "linas", "reference": [1.0, 1.0], "search_seed": 0, "candidates": []}
     facts = {"training_tokens": 100, "teacher_tokens": 40}
     actual.add("net", "supernet", result=facts, losses=[[0, 100, 1.0, "full"]])

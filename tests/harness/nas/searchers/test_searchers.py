@@ -24,7 +24,10 @@ QUICK = {"linas": {"predicted": 600}}  # settings under which a contract test ta
 
 
 def driven(name, land, budget, *, seed=0, refuse=lambda genome: False, asks=400, **fields):
-    """Return the asks with what was told, until `budget` distinct genomes were asked, or after `asks` asks."""
+    """Return the asks with what was told for each.
+
+    They end once `budget` distinct genomes were asked, or after `asks` asks.
+    """
     exploration = searcher(name, {**QUICK.get(name, {}), **fields}).explore(land, np.random.default_rng(seed))
     actual: list[tuple[Ask, np.ndarray]] = []
     known = set()
