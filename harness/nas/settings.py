@@ -51,7 +51,7 @@ class TrainingSettings(SpaceSettings):
 class SearchSettings(SpaceSettings):
     """How the super-network is searched."""
 
-    searcher: str = Field("evolution", description="evolution, linas, morea, nsga2, puzzle, random or stratified")
+    searcher: str = Field("evolution", description="name of a searcher, of those that `harness methods` lists")
     options: dict[str, Any] = Field(
         default_factory=dict, description="the searcher's own fields, as harness methods SEARCHER has them"
     )
