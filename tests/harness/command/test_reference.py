@@ -83,7 +83,7 @@ def test_what_a_field_may_name_is_named_in_its_meaning(capsys):
     assert [name for name in SPACES if name not in meanings["space"]] == []
     assert "of those that `harness methods` lists" in meanings["searcher"]
     assert main(["methods"]) == 0
-    listed = capsys.readouterr().out.split("searchers:")[1].replace(",", " ").split()
+    listed = capsys.readouterr().out.split("searchers of nas:")[1].replace(",", " ").split()
     assert [name for name in searchers() if name not in listed] == []
 
 
