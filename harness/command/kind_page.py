@@ -41,7 +41,8 @@ def method_page(kind: type[Method]) -> str:
 def quantizer_page(kind: type[Quantizer]) -> str:
     """Return how a quantizer is written, what it does and its fields."""
     words = words_of(kind.model_fields)
-    lines = [f"quantizer {kind.NAME}: quantizers=[none,{kind.NAME}]", "", inspect.cleandoc(kind.__doc__ or "")]
+    where = f"in runtimes {', '.join(sorted(kind.RUNTIMES))}"
+    lines = [f"quantizer {kind.NAME}: quantizers=[none,{kind.NAME}], {where}", "", inspect.cleandoc(kind.__doc__ or "")]
     return "\n".join([*lines, *([""] if words else []), *entries(words)])
 
 

@@ -28,6 +28,7 @@ from harness.nas.searchers.all_searchers import searchers
 from harness.outside.commands import Command
 from harness.papers import Paper, PaperRow
 from harness.quantities import MEANINGS, METRICS, Quantity
+from harness.spec import Quantizer
 from reports.run import row_keys
 
 MADE = "<!-- made by python -m harness.command.reference docs/reference; a test says that it is current -->"
@@ -77,12 +78,18 @@ def method_pages() -> str:
 def quantizer_pages() -> str:
     """Return every quantizer with its fields."""
     sections = [
-        _section(name, f"`quantizers=[none,{name}]`", kind, words_of(kind.model_fields))
+        _section(name, _quantizer_usage(kind), kind, words_of(kind.model_fields))
         for name, kind in sorted(registry.quantizers().items())
     ]
     return "\n\n".join(
         ["# Quantizers", "Layered on every variant by `quantizers=[...]`; `none` leaves it as it is.", *sections]
     )
+
+
+def _quantizer_usage(kind: type[Quantizer]) -> str:
+    """Return how a quantizer is written, with a runtime in which it lives."""
+    homes = ", ".join(f"`runtimes=[{name}]`" for name in sorted(kind.RUNTIMES))
+    return f"`quantizers=[none,{kind.NAME}]` with {homes}"
 
 
 def searcher_pages() -> str:

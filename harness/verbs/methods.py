@@ -43,9 +43,10 @@ class Methods(Verb):
             table.add_row(name, removes(kind), ", ".join(sorted(kind.NEEDS)), kind.SOURCE, fields)
         terminal.print(table)
         terminal.print(f"shipped recipes: {', '.join(f'sparseml:{name}' for name in shipped())}", highlight=False)
-        kinds = registry.quantizers().items()
-        told = [f"{name} ({(kind.__doc__ or '').splitlines()[0]})" for name, kind in kinds]
-        terminal.print(f"quantizers: none, {', '.join(told)}", highlight=False)
+        quantizers = Table("quantizer", "runtimes", "weights", title="quantizers, beside none")
+        for name, quantizer in sorted(registry.quantizers().items()):
+            quantizers.add_row(name, ", ".join(sorted(quantizer.RUNTIMES)), (quantizer.__doc__ or "").splitlines()[0])
+        terminal.print(quantizers)
         terminal.print(f"searchers of nas: {', '.join(searchers())}", highlight=False)
         terminal.print("harness methods NAME says what each field means", highlight=False)
         return DONE
