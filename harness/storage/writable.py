@@ -18,6 +18,8 @@ def writable(folder: Path, key: str) -> None:
         probe = place / f".probe-{os.getpid()}"
         probe.write_bytes(b"x")
         probe.unlink()
+    except RecursionError:  # a folder in a thousand others, each of which pathlib makes before the next
+        raise ValueError(f"{key}={str(folder)[:80]}... cannot be written: it lies too deep; choose another") from None
     except OSError as error:
         raise ValueError(
             f"{key}={folder} cannot be written: {error.strerror or error}; choose another with {key}=FOLDER"

@@ -187,7 +187,7 @@ def test_a_value_of_the_wrong_shape_is_one_line_about_its_key(refused, word):
 
 def test_an_unknown_verb_has_a_nearest_one(refused):
     assert refused("pln") == ["verb pln is unknown; did you mean plan?"]
-    assert refused("reprot") == ["verb reprot is unknown; did you mean report?"]
+    assert refused("reprot") == ["verb reprot is unknown; did you mean report or export?"]
 
 
 def test_no_words_print_the_usage(capsys):

@@ -62,6 +62,13 @@ def test_a_users_file_of_a_reports_name_is_never_replaced(tmp_path, capsys):
 
 
 @pytest.mark.timeout(300)
+def test_a_folder_in_a_thousand_others_is_refused_in_a_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan", "model=random-llama", "methods=[dense]", "store=" + "x/" * 1500]) == 2
+    assert capsys.readouterr().err.endswith("cannot be written: it lies too deep; choose another\n")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_report_stands_beside_other_files_and_is_written_with_the_users_umask(tmp_path):
     report = tmp_path / "report"
     report.mkdir()
