@@ -24,7 +24,8 @@ from reports.run.points import AXES, points
 
 
 def row(name: str, size: int, average: float, **more: object) -> dict:
-    ratios = {"decode_ratio": 1e9 / size, "prefill_ratio": 1e9 / size, "peak_memory_bytes": size, "parameters": size}
+    speeds = ("decode_ratio", "prefill_ratio", "decode_of_torch", "prefill_of_torch")
+    ratios = {**dict.fromkeys(speeds, 1e9 / size), "peak_memory_bytes": size, "parameters": size}
     actual = {"variant": name, "method": name, "recipe": name, "quantizer": "none", "status": "ok"}
     joules = {f"{phase}_joules": size / 50 for phase in ("prefill", "decode")}
     return actual | ratios | joules | {"bytes_on_disk": size, "average": average, **more}
