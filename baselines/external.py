@@ -1,4 +1,7 @@
-"""Anyone's method: a command in an environment of its own, described by a YAML file (`external:my-method.yaml`)."""
+"""Anyone's method: a command in an environment of its own (`external:my-method.yaml`).
+
+A YAML file describes it.
+"""
 
 from __future__ import annotations
 

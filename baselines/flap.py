@@ -1,4 +1,7 @@
-"""FLAP: remove heads and channels whose inputs fluctuate least, over all layers at once, and put their means into biases."""
+"""FLAP: remove heads and channels whose inputs fluctuate least, over all layers at once.
+
+Their means go into biases.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""LLM-Pruner: remove coupled groups (heads, MLP channels) by their effect on the loss, by their size, or at random."""
+"""LLM-Pruner: remove coupled groups (heads, MLP channels) of least importance.
+
+That is their effect on the loss, their size, or drawn at random.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +116,10 @@ class LLMPruner(Scored):
 
     @no_grad
     def of_layer(self, layer: nn.Module, squared: Squares) -> Parts:
-        """Return the importance of a layer's groups (groups,) and channels (width,), read from weights and gradients."""
+        """Return the importance of a layer's groups (groups,) and channels (width,).
+
+        It is read from weights and gradients.
+        """
         import torch
 
         from harness.models.anatomy import ATTENTION, ATTENTION_WRITER, MLP, MLP_WRITER, layer_shape, linears
@@ -144,7 +150,9 @@ class LLMPruner(Scored):
 
 
 def folded(lines: Tensor, shape: LayerShape, *, interleaved: bool) -> Tensor:
-    """Return the sums (groups,) over each group's lines of q or o (groups * queries * head_dim,), or k or v (groups * head_dim,).
+    """Return the sums (groups,) over each group's lines of a projection.
+
+    Lines of q or o are (groups * queries * head_dim,), of k or v (groups * head_dim,).
 
     Query head j is in group j // queries; if `interleaved`, counted to j mod groups, as the published code does.
     """

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class Magnitude(Unstructured):
-    """Score |W| (Han et al., 2015, arXiv 1506.02626), compared within a layer's matrix as the pruning papers do."""
+    """Score |W|, compared within a layer's matrix as the pruning papers do.
+
+    After Han et al., 2015, arXiv 1506.02626.
+    """
 
     NAME = "magnitude"
     SOURCE: ClassVar[str] = "arXiv 1506.02626"

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class Middle(Method):
-    """Keep the first 4 and last 2 of 30 layers whole (the same shares of other depths) and narrow those between alike."""
+    """Keep the first 4 and last 2 of 30 layers whole and narrow those between alike.
+
+    Of other depths the same shares stay whole.
+    """
 
     NAME = "middle"
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration"})

@@ -96,7 +96,10 @@ class MultiPruner(Scored):
 
 
 def magnitudes(layer: nn.Module) -> Parts:
-    """Return the L1 norms of a layer's key-value groups (groups,) and MLP channels (width,), by the rows that make them."""
+    """Return the L1 norms of a layer's key-value groups (groups,) and MLP channels (width,).
+
+    They are of the rows that make them.
+    """
     import torch
 
     from harness.models.anatomy import layer_shape, linears

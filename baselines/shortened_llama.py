@@ -1,4 +1,7 @@
-"""Shortened LLaMA: drop the layers whose absence harms perplexity least, or whose weights have the least effect on the loss."""
+"""Shortened LLaMA: drop the layers whose absence harms perplexity least.
+
+Or those whose weights have the least effect on the loss.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ LENGTH = 256  # tokens that a calibration sample usually has, for the estimate o
 
 
 class ShortenedLlama(Method):
-    """Remove layers in one shot, in the order of a criterion (Kim et al., arXiv 2402.02834), to meet the budget.
+    """Remove layers in one shot, in the order of a criterion, to meet the budget.
+
+    After Kim et al., arXiv 2402.02834.
 
     "ppl": the perplexity of `samples` calibration samples without that layer alone, lowest first; any layer may go, since
     the paper attaches its "+" to the magnitude and Taylor criteria only and perplexity finds the needed layers by itself.
@@ -87,7 +92,10 @@ class ShortenedLlama(Method):
 
 
 def unprotected(depth: int, *, scaled: bool = True) -> range:
-    """Return the layers but for the first 4 and last 2 of 32, in the same shares of `depth` rounded up, or of any depth."""
+    """Return the layers but for the first 4 and last 2 of 32.
+
+    Of another `depth` the same shares, rounded up.
+    """
     from harness.pruning.depth import ends
 
     first, last = ends(depth) if scaled else ENDS
@@ -95,7 +103,10 @@ def unprotected(depth: int, *, scaled: bool = True) -> range:
 
 
 def effects(model: PreTrainedModel, tokens: Tensor, *, with_norms: bool = False) -> list[float]:
-    """Return per layer the sum of |w dL/dw| over its linear weights (and norms), L the loss of `tokens` (samples, length)."""
+    """Return per layer the sum of |w dL/dw| over its linear weights (and norms).
+
+    L is the loss of `tokens` (samples, length).
+    """
     from harness.models.anatomy import layers
     from harness.pruning.taylor import element1, gradients
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class ShortGPT(Method):
-    """Remove layers in the order of their block influence (Men et al., arXiv 2403.03853) until the budget is met.
+    """Remove layers in the order of their block influence until the budget is met.
+
+    After Men et al., arXiv 2403.03853.
 
     Whole layers rarely meet a budget within half a percent. With `exact` (the default, so that all methods compare at equal
     size) the next layer in the order loses a part: MLP channels, least important first, and key-value groups where those do not

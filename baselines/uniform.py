@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class Uniform(Method):
-    """Keep the same share of channels in every layer, ranked by activation times weight (see `harness.pruning.importance`)."""
+    """Keep the same share of channels in every layer, ranked by activation times weight.
+
+    See `harness.pruning.importance`.
+    """
 
     NAME = "uniform"
     NEEDS: ClassVar[frozenset[str]] = frozenset({"calibration"})

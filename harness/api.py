@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a store: `record` is what is kept of it, `rows` a mapping for each variant, `facts` what holds for all of them."""
+    """A run of a store.
+
+    `record` is what is kept of it, `rows` a mapping for each variant, `facts` what holds for all of them.
+    """
 
     store: Store
     record: dict[str, Any]

@@ -1,4 +1,7 @@
-"""From a share of the dense model's bytes to the share of its parameters that a quantizer leaves room for. Pure."""
+"""From a share of the dense model's bytes to the share of its parameters that fills it.
+
+How many that are depends on the quantizer. Pure.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ class Outline(NamedTuple):
 
 
 def budget(share: float, outline: Outline, bits: tuple[float, float], header: float) -> float | None:
-    """Return the share of the parameters with which the weights take `share` of the dense model's bytes in 16 bits.
+    """Return the share of the parameters whose weights take `share` of the dense bytes in 16 bits.
 
     `bits` a weight in the layers and outside of them, `header` bytes of what is no weight. None: embeddings alone take more.
     More than 1: the whole model takes less.

@@ -1,4 +1,7 @@
-"""The steps that turn a checkpoint into what a runtime loads: in its own dtype, and from that in fewer bits."""
+"""The steps that turn a checkpoint into what a runtime loads.
+
+First in its own dtype, and from that in fewer bits.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,10 @@ class Convert(Step):
 
 
 class Requantize(Step):
-    """Write the runtime's artifact in a quantizer's types, by the runtime's own quantizer of version `library`."""
+    """Write the runtime's artifact in a quantizer's types.
+
+    The runtime's own quantizer does it, of version `library`.
+    """
 
     KIND = "requantize"
     runtime: str

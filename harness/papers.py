@@ -1,4 +1,7 @@
-"""Published tables: what to run for each of their rows, and the numbers to print beside what was measured."""
+"""Published tables: what to run for each of their rows.
+
+And the numbers to print beside what was measured.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,10 @@ BITS = {"float32": 32, "bfloat16": 16, "float16": 16}  # a weight of a run's dty
 
 @dataclass(frozen=True)
 class Place:
-    """A variant in a runtime: the step that made what is loaded, what is scored and how, and the dense model there."""
+    """A variant in a runtime, and the dense model there.
+
+    The step that made what is loaded, what is scored and how.
+    """
 
     runtime: str
     final: Node
@@ -33,7 +36,10 @@ class Place:
 
 
 def unusable(run: RunConfig) -> list[str]:
-    """Return a line for each runtime that is unknown or not installed, and for quantizers that live in none of the run's."""
+    """Return a line for each runtime that is unknown or not installed.
+
+    And for quantizers that live in none of the run's.
+    """
     lines = []
     for name in dict.fromkeys(run.runtimes):
         try:
@@ -81,7 +87,9 @@ def budget(
     pair: tuple[str, str],
     notices: list[str],
 ) -> float | None:
-    """Return the share of the parameters with which a recipe takes `share` of the dense bytes at a pair of runtime and quantizer.
+    """Return the share of the parameters with which a recipe takes `share` of the dense bytes.
+
+    At a pair of runtime and quantizer.
 
     None, with a line in `notices`, where there is none: zeros save no bytes, the dense model takes no more, or its embeddings do.
     """

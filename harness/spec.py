@@ -133,7 +133,10 @@ class Work:
         raise ValueError(f"no step before this one holds a{'n' if name == ARTIFACT else ''} {name}")
 
     def artifact(self, key: str = "") -> Path:
-        """Return the nearest ancestor's folder of what a runtime loads (or that of `key`), verified; Corrupt as `checkpoint`."""
+        """Return the nearest ancestor's folder of what a runtime loads (or that of `key`), verified.
+
+        Corrupt as `checkpoint`.
+        """
         return self._held(ARTIFACT, (key,) if key else self.ancestors)
 
     def origin(self) -> Path:

@@ -64,5 +64,8 @@ def to_let_go(nodes: Sequence[Node], unmeasured: Collection[str], store: Store) 
 
 
 def _holds(node: Node, store: Store) -> bool:
-    """Tell whether a stored step made a checkpoint or an artifact, whether or not its weights are still there."""
+    """Tell whether a stored step made a checkpoint or an artifact.
+
+    Whether or not its weights are still there.
+    """
     return any((store.folder(node.key) / name).is_dir() for name in (CHECKPOINT, ARTIFACT))

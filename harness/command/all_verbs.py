@@ -1,4 +1,7 @@
-"""Every verb by name: the files of harness.verbs and harness.doctor.verbs, and what others bring by entry points."""
+"""Every verb by name, from harness.verbs and harness.doctor.verbs.
+
+Others bring theirs by entry points.
+"""
 
 from __future__ import annotations
 

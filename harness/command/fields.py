@@ -18,7 +18,10 @@ BOUNDS = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "below {}"}
 
 
 class Word(NamedTuple):
-    """A word `name=value`: how its value is written, its default as written (None: it must be given), its meaning."""
+    """A word `name=value`: how its value is written, its default, its meaning.
+
+    The default is as written; None: it must be given.
+    """
 
     name: str
     values: str

@@ -8,7 +8,10 @@ from harness.storage.writable import writable
 
 
 def check_report(folder: Path) -> None:
-    """Raise ValueError where a report cannot be written into `folder`, or would replace files that are not ours."""
+    """Raise ValueError where a report cannot be written into `folder`.
+
+    Or where it would replace files that are not ours.
+    """
     from reports.written.folder import foreign
 
     writable(folder, "report")

@@ -38,7 +38,9 @@ class Searches(graph.Plan):
 
 
 def planned(words: Sequence[str], wanted: Iterable[str]) -> tuple[Searches, Store]:
-    """Return the searches by the fields that `wanted` writes, as the nas method makes them, and their store.
+    """Return the searches by the fields that `wanted` writes, and their store.
+
+    They are as the nas method makes them.
 
     ValueError says what is not to be had, each reason once.
     """

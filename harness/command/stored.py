@@ -25,7 +25,10 @@ def readable(place: str) -> Store:
 
 
 def damaged_steps(store: Store) -> list[str]:
-    """Return a line for each step whose record is damaged or whose small files are missing or of another size."""
+    """Return a line for each step whose record is damaged or whose small files are not what they were.
+
+    Those are missing, or of another size.
+    """
     folders = sorted((store.root / "steps").glob("*")) if (store.root / "steps").is_dir() else []
     keys = [folder.name for folder in folders if not store.has(folder.name)]
     damages = ((key, store.damage(key, weights=False)) for key in keys)

@@ -131,7 +131,10 @@ def draws(options: dict[str, Any]) -> bool:
 
 
 def means_parts_alike(name: str, metric: str) -> bool:
-    """Tell whether lm-eval's mean of a group it knows counts every task alike, or by a function of its own."""
+    """Tell whether lm-eval's mean of a group that it knows counts every task alike.
+
+    Else it is a function of the group's own.
+    """
     entry = manager().task_index.get(name)
     if entry is None or entry.kind.name != "GROUP":
         return False
@@ -181,7 +184,7 @@ def check_includes(path: Path, above: tuple[Path, ...] = ()) -> None:
 
 
 def check_kinds(path: Path, keys: dict[str, Any]) -> None:
-    """Raise ValueError where a key of a definition holds another kind of value than lm-eval and we read from it."""
+    """Raise ValueError where a key that we read holds another kind of value than lm-eval's."""
     for key in ("dataset_kwargs", "generation_kwargs"):
         if not isinstance(keys.get(key) or {}, dict):
             raise ValueError(f"{path}: {key} must be a mapping, not {keys[key]!r}")
@@ -203,7 +206,7 @@ def _names(files: Any) -> bool:
 
 
 def check_code(path: Path) -> None:
-    """Raise ValueError where a definition runs code from elsewhere than lm-eval's tasks and the definition's own folder.
+    """Raise ValueError where a definition runs code that is neither lm-eval's nor beside it.
 
     Whoever names a suite file trusts the Python beside it; a definition that is included, or a module by name, may lie anywhere.
     """

@@ -1,4 +1,7 @@
-"""Write a local mirror of a suite's data, the layout that `data_dir=` reads, from the hub or from another mirror."""
+"""Write a local mirror of a suite's data, the layout that `data_dir=` reads.
+
+It comes from the hub or from another mirror.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,10 @@ class MirrorFile:
 
 
 def files(suite: Suite, names: Iterable[str] = ()) -> tuple[list[MirrorFile], list[str]]:
-    """Return the files of a suite's tasks and texts (or of those named), and the names that no mirror holds."""
+    """Return the files of a suite's tasks and texts, and the names that no mirror holds.
+
+    `names` chooses among them.
+    """
     optional = {task.task for task in suite.tasks if task.optional}
     wanted = list(
         dict.fromkeys([task.task for task in suite.tasks] + suite.search + [suite.calibration, suite.training])

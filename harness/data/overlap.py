@@ -1,4 +1,7 @@
-"""Which rows of a training or calibration text ask what a suite reports or searches, and are therefore left out."""
+"""Which rows of a training or calibration text ask what a suite reports or searches.
+
+They are left out.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A user's own text: a UTF-8 file of paragraphs, or JSON lines with a `text`, or an `instruction` and its `output`."""
+"""A user's own text: a UTF-8 file of paragraphs, or JSON lines.
+
+A line has a `text`, or an `instruction` and its `output`.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,10 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def instructs(rows: list[dict[str, Any]]) -> bool:
-    """Tell whether rows are instructions with their outputs, which a model may be trained on, by the first of them."""
+    """Tell whether rows are instructions with their outputs, by the first of them.
+
+    A model may be trained on these.
+    """
     return {"instruction", "output"} <= rows[0].keys()
 
 

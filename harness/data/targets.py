@@ -1,4 +1,7 @@
-"""Which choice of a multiple-choice item is the right one, as lm-eval takes it, and whether there is one."""
+"""Which choice of a multiple-choice item is the right one, as lm-eval takes it.
+
+And whether there is one.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,10 @@ def gold(task: Any, document: dict[str, Any]) -> int:
 
 
 def check(spec: TaskSpec) -> None:
-    """Raise ValueError where lm-eval cannot load a task that a suite's author defined, or a label is none of the choices."""
+    """Raise ValueError where lm-eval cannot load a task that a suite's author defined.
+
+    Or where a label is none of the choices.
+    """
     with tempfile.TemporaryDirectory() as scratch, _quiet():
         try:
             loaded = tasks.load((spec,), Path(scratch))[spec.name]

@@ -56,7 +56,9 @@ def column(row: dict[str, Any]) -> str:
 
 
 def running_text(source: DataSource) -> str:
-    """Return the whole text that token-level perplexity is of, its rows joined by an empty line as pruning papers' code does.
+    """Return the whole text that token-level perplexity is of.
+
+    Its rows are joined by an empty line, as pruning papers' code does.
 
     SparseGPT, Wanda, SliceGPT and FLAP read WikiText-2 as rows, a line each with its own end, blank ones empty, of which
     pages are made; PTB's sentences are joined alike by SliceGPT, by a space in SparseGPT's code.
@@ -67,6 +69,9 @@ def running_text(source: DataSource) -> str:
 
 
 def lines(pages: list[str]) -> list[str]:
-    """Return the rows of the raw file that document-level pages were cut from, between lines, at every heading."""
+    """Return the rows of the raw file that document-level pages were cut from.
+
+    A cut is between lines, at every heading.
+    """
     text = " \n" + "\n".join(pages)  # the blank line ahead of the first heading belongs to no page
     return [f"{line}\n" if line.strip() else "" for line in text.removesuffix("\n").split("\n")]

@@ -111,7 +111,10 @@ def free_bytes(device: str) -> int:
 
 
 def check_room(geometry: str, weights: int, free: int, dtype: str) -> None:
-    """Raise ValueError where weights of so many bytes, and what a forward pass needs beside them, exceed what is free."""
+    """Raise ValueError where so many bytes of weights exceed what is free.
+
+    What a forward pass needs beside them is counted.
+    """
     needed = weights + max(LEAST, int(weights * SLACK))
     if needed > free:
         raise ValueError(
@@ -157,8 +160,10 @@ def alternating(
 
 @torch.inference_mode()
 def view_seconds(model: Any, tokens: int) -> tuple[float, bool]:
-    """Return how many times longer a product with half of an MLP's channels takes on a view than on a copy of those weights
-    (median of paired runs), and whether both give the same bits."""
+    """Return how many times longer a product takes on a view of weights than on a copy.
+
+    And whether both give the same bits. The weights are half of an MLP's channels, the time is the median of paired runs.
+    """
     whole = model.get_decoder().layers[0].mlp.down_proj.weight
     view = whole[:, : whole.shape[1] // 2]
     copy = view.contiguous()

@@ -29,7 +29,9 @@ def corners(space: Space) -> dict[str, Architecture]:
 
 
 def mixes(space: Space, size: float, count: int, seed: int) -> dict[str, Architecture]:
-    """Return up to `count` members per depth that are within 1 % of `size`, a share of the dense parameters.
+    """Return up to `count` members per depth that are within 1 % of `size`.
+
+    That is a share of the dense parameters.
 
     Every depth that can reach it takes the number of narrow layers that comes nearest; which ones is drawn.
     """

@@ -18,8 +18,11 @@ ACCURACIES = ("acc", "acc_norm")
 
 @dataclass(frozen=True)
 class Parity:
-    """One task's comparison. `differing` counts items with another prediction, `beyond_ties` those whose top choices were not
-    within NEAR; `largest` is the largest difference of a log-likelihood in nats, `over` how many exceed NEAR (and rounding)."""
+    """One task's comparison.
+
+    `differing` counts items with another prediction, `beyond_ties` those whose top choices were not within NEAR; `largest` is
+    the largest difference of a log-likelihood in nats, `over` how many exceed NEAR (and rounding).
+    """
 
     task: str
     items: int
@@ -82,7 +85,10 @@ def _likelihoods(row: dict[str, Any]) -> list[float]:
 
 
 def _near_tie(row: dict[str, Any]) -> bool:
-    """Tell whether the two best choices lie within NEAR, as sums or as means per character scaled to the longer answer."""
+    """Tell whether the two best choices lie within NEAR.
+
+    As sums, or as means per character scaled to the longer answer.
+    """
     values = row["loglikelihoods"]
     if values is None or len(values) < 2:
         return False

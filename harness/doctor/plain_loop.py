@@ -33,7 +33,10 @@ Scores = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Ground:
-    """A super-network, the items of its search split as the search packs them, and the same as lm-eval's tasks."""
+    """A super-network and the items of its search, for both ways of scoring.
+
+    Split as the search packs them, and as lm-eval's tasks.
+    """
 
     model: Any
     tokenizer: Any
@@ -49,7 +52,10 @@ class Ground:
 
 @dataclass(frozen=True)
 class Loop:
-    """A finished search: how many candidates it asked about, and those beside the seeds that it scored on everything."""
+    """A finished search: how many candidates it asked about.
+
+    And those beside the seeds that it scored on everything.
+    """
 
     candidates: int
     evaluations: float
@@ -150,7 +156,7 @@ def by_lm_eval(subject: Ground, candidates: Sequence[Architecture]) -> Scores:
 
 
 def answers(model: Any, subject: Ground) -> tuple[np.ndarray, float]:
-    """Return stock lm-eval's log-likelihoods (requests,) of the search items, and the accuracy that it prints itself."""
+    """Return stock lm-eval's log-likelihoods (requests,) of the search items, and its accuracy."""
     from lm_eval.evaluator import evaluate
     from lm_eval.models.huggingface import HFLM
 

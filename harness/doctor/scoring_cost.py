@@ -28,7 +28,10 @@ SCORERS: dict[str, Callable[..., Any]] = {"tree": TreeLM, "hflm": StockLM}
 
 @dataclass
 class Cost:
-    """FLOPs of one pass, and CPU seconds, wall seconds and peak bytes (above what was resident before) of each timed pass."""
+    """FLOPs of one pass, and CPU seconds, wall seconds and peak bytes of each timed pass.
+
+    Peaks are above what was resident before.
+    """
 
     flops: int = 0
     cpu: list[float] = field(default_factory=list)
@@ -79,7 +82,10 @@ def together(comparisons: Sequence[Comparison]) -> Comparison:
 
 
 def measure(name: str, model: Any, tokenizer: Any, instances: Sequence[Any], *, rounds: int) -> Comparison:
-    """Score lm-eval `instances` once by each engine with FLOPs counted, then `rounds` times alternately with time and memory taken."""
+    """Score lm-eval `instances` by each engine: once with FLOPs counted, then timed.
+
+    `rounds` times alternately, with time and memory taken.
+    """
     costs = {kind: Cost() for kind in SCORERS}
     requests = _requests(model, tokenizer, instances)
     for kind in SCORERS:

@@ -32,7 +32,10 @@ PEAKS = {"search": "the search", "ours": "dense, our scorer", "lm-eval": "dense,
 
 
 def compare_costs(made: Searches, store: Store, *, candidates: int, rounds: int, evaluations: int, form: str) -> bool:
-    """Score the same candidates both ways in turn, print what each took, and return whether every accuracy is the same."""
+    """Score the same candidates both ways in turn, and return whether every accuracy is the same.
+
+    What each took is printed.
+    """
     _prepare(made, store)
     with console().status("loading items") as status, hushed():
         costs = measure(made, store, candidates=candidates, rounds=rounds, evaluations=evaluations, told=status.update)
@@ -52,7 +55,10 @@ def _prepare(made: Searches, store: Store) -> None:
 def measure(
     made: Searches, store: Store, *, candidates: int, rounds: int, evaluations: int, told: Any
 ) -> dict[str, Any]:
-    """Return the costs, scores and peaks of both ways as plain values, and those of a search of so many evaluations."""
+    """Return the costs, scores and peaks of both ways as plain values.
+
+    And those of a search of so many evaluations.
+    """
     from harness.doctor import plain_loop as plain
     from harness.nas.population import layer_runs, visits
 
@@ -111,7 +117,10 @@ def measure(
 
 
 def _loop(subject: Ground, evaluations: int, journal: Path, candidates: int) -> dict[str, Any]:
-    """Return what a whole search took, and how lm-eval ranks some of the candidates that it scored on everything."""
+    """Return what a whole search took, and how lm-eval ranks some of its candidates.
+
+    They are among those that it scored on everything.
+    """
     from harness.doctor import plain_loop as plain
 
     way = searching.Way()

@@ -1,4 +1,7 @@
-"""`harness doctor shapes`: size and speed of a super-network's members at a published geometry, random weights."""
+"""`harness doctor shapes`: size and speed of a super-network's members.
+
+At a published geometry, with random weights.
+"""
 
 from __future__ import annotations
 

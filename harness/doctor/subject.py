@@ -32,7 +32,10 @@ class Subject:
 
 
 def subject(words: Sequence[str], purpose: str, wanted: Sequence[str]) -> Subject:
-    """Return the model and tasks that words of a run name, those `wanted` or all, the model brought into the store first."""
+    """Return the model and tasks that words of a run name, the model brought into the store first.
+
+    Of the tasks those `wanted`, or all.
+    """
     os.environ.setdefault("TQDM_DISABLE", "1")  # lm-eval's own bars; read when tqdm is imported
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     import transformers

@@ -23,7 +23,9 @@ PAGES = ("token_perplexity", "word_perplexity", "byte_perplexity", "bits_per_byt
 
 
 class Evaluate(Step):
-    """Score `tasks` on their report split, the first `limit` items each (of a group: each of its tasks), as lm-eval orders them.
+    """Score `tasks` on their report split, the first `limit` items each, as lm-eval orders them.
+
+    Of a group: of each of its tasks.
 
     Answers are kept in scratch batch by batch, so a killed evaluation goes on at the item where it stopped. The packed scorer
     proves itself on the model first; where it cannot, lm-eval's own scores instead, and the result says so and why.
@@ -99,7 +101,10 @@ def _scorer(name: str, model: Any, tokenizer: Any, batch_tokens: int, journal: A
 def lm_eval_rows(
     name: str, parts: dict[str, Any], scorer: Any, limit: int | None, wanted: str = ""
 ) -> list[dict[str, Any]]:
-    """Return the rows of a task (or of the tasks of a group) that lm-eval asks, filters and judges and `scorer` answers."""
+    """Return the rows of a task that lm-eval asks, filters and judges and `scorer` answers.
+
+    Of a group: of its tasks.
+    """
     from lm_eval.evaluator import evaluate
 
     from harness.evaluation.samples import rows
@@ -109,7 +114,10 @@ def lm_eval_rows(
 
 
 def proven(asked: str, model: Any) -> tuple[str, dict[str, Any]]:
-    """Return the scorer to use, lm-eval's own where the packed one does not agree with the model, and the proof's figures."""
+    """Return the scorer to use and the proof's figures.
+
+    It is lm-eval's own where the packed one does not agree with the model.
+    """
 
     from harness.evaluation.proof import prove
 

@@ -35,7 +35,9 @@ def hypervolume(costs: np.ndarray, reference: np.ndarray) -> float:
 
 
 def areas(sizes: np.ndarray, qualities: np.ndarray) -> np.ndarray:
-    """Return the areas (...,) that points of `sizes` (n,), shares of a whole, and `qualities` (..., n) dominate.
+    """Return the areas (...,) that points of `sizes` (n,) and `qualities` (..., n) dominate.
+
+    Sizes are shares of a whole.
 
     The corner is size 1 and quality 0; points at or above size 1 add nothing.
     """

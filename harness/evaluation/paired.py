@@ -94,7 +94,9 @@ def compare(
 def difference(
     reference: np.ndarray, variant: np.ndarray, units: np.ndarray, clusters: np.ndarray, *, level: float = LEVEL
 ) -> Difference:
-    """Return the difference of the two means per unit, from values, units and clusters (items,) of the same items.
+    """Return the difference of the two means per unit.
+
+    From values, units and clusters (items,) of the same items.
 
     The standard error is that of the per-item differences, clustered (Miller, arXiv 2411.00640), for
     unequal units linearised; the interval is Student's with clusters - 1 degrees of freedom, so few clusters widen it.
@@ -196,7 +198,10 @@ def detectable(
 
 
 def exact_mcnemar(up: int, down: int) -> float:
-    """Return the two-sided exact p of `up` against `down` independent flips when both ways are equally likely."""
+    """Return the two-sided exact p of `up` against `down` independent flips.
+
+    Both ways are equally likely.
+    """
     return sign_test(up, down)
 
 

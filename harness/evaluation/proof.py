@@ -54,7 +54,10 @@ class Proof:
 
 
 def prove(model: PreTrainedModel) -> Proof:
-    """Return whether the packed scorer agrees with the model's own forward pass within the tolerance of its dtype."""
+    """Return whether the packed scorer agrees with the model's own forward pass.
+
+    Within the tolerance of its dtype.
+    """
     allowed, usual = TOLERANCES.get(model.dtype, TOLERANCES[torch.bfloat16])
     config = model.config.get_text_config()
     for name, neutral in known(config.model_type).scales.items():
@@ -85,7 +88,10 @@ def prove(model: PreTrainedModel) -> Proof:
 
 
 def questions(model: PreTrainedModel, width: int | None) -> list[Request]:
-    """Return seeded requests that share beginnings, of several lengths, some longer than `width`, all that the model can read."""
+    """Return seeded requests that share beginnings, of several lengths.
+
+    Some are longer than `width`, and the model can read all.
+    """
     vocabulary = min(model.config.get_text_config().vocab_size, model.get_input_embeddings().weight.shape[0])
     rng = random.Random(0)
     draw = [rng.randrange(vocabulary) for _ in range(max(LENGTHS) + (width or 0) + 16)]
@@ -100,7 +106,10 @@ def questions(model: PreTrainedModel, width: int | None) -> list[Request]:
 
 @torch.inference_mode()
 def plain(model: PreTrainedModel, request: Request) -> Tensor:
-    """Return the log-likelihoods (continuation,) float64 of one request by one ordinary forward pass of the whole model."""
+    """Return the log-likelihoods (continuation,) float64 of one request by one ordinary forward pass.
+
+    Of the whole model.
+    """
     targets = torch.tensor(request.continuation)
     logits = model(torch.tensor([request.inputs], device=model.device), use_cache=False).logits[0, -len(targets) :]
     return torch.log_softmax(logits, -1).cpu().gather(1, targets[:, None])[:, 0].double()

@@ -28,7 +28,10 @@ def score(model: PreTrainedModel, batches: Sequence[Batch], count: int) -> tuple
 
 
 def scored(model: PreTrainedModel, batches: Sequence[Batch]) -> Iterator[tuple[Batch, Tensor, Tensor]]:
-    """Yield each batch with its pairs' log-likelihoods (pairs,) float64 and whether each is the most likely token."""
+    """Yield each batch with its pairs' log-likelihoods (pairs,) float64.
+
+    And whether each is the most likely token.
+    """
     carry: Carry = {}
     for batch in batches:
         with torch.inference_mode(), packed(model):
@@ -56,7 +59,10 @@ def place(batch: Batch, device: torch.device) -> None:
 
 
 def judge(model: PreTrainedModel, batch: Batch, hidden: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (log-likelihoods (pairs,) float64, best (pairs,) bool) on the CPU from final hidden states (nodes, hidden)."""
+    """Return log-likelihoods (pairs,) float64 and best (pairs,) bool, on the CPU.
+
+    They come from final hidden states (nodes, hidden).
+    """
     head = model.get_output_embeddings()
     chunk = max(1, LOGITS // (head.weight.shape[0] * hidden.element_size()))  # positions
     wanted = hidden[batch.scored.to(hidden.device)]  # (scores, hidden)
@@ -74,7 +80,9 @@ def judge(model: PreTrainedModel, batch: Batch, hidden: Tensor) -> tuple[Tensor,
 
 
 def is_argmax(logits: Tensor, where: Tensor, targets: Tensor) -> Tensor:
-    """Return whether each of `targets` (pairs,) is the argmax of its row `where` (pairs,) of `logits` (positions, vocabulary).
+    """Return whether each of `targets` (pairs,) is the argmax of its row `where` (pairs,).
+
+    Rows are of `logits` (positions, vocabulary).
 
     An argmax takes a CPU as long as the product with the head does, a maximum a fifteenth: only rows whose target reaches it,
     where the first of equals decides, are looked at again.

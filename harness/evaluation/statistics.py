@@ -13,7 +13,9 @@ DRAWS = 2000
 
 
 def bootstrap_means(values: np.ndarray, clusters: np.ndarray, *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """Return (draws, variants) means of `values` (variants, items), resampling whole clusters (items,) with shared weights.
+    """Return (draws, variants) means of `values` (variants, items).
+
+    Whole clusters (items,) are resampled, with weights that all variants share.
 
     One weight matrix serves all variants, so differences between columns are paired.
     """

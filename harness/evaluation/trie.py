@@ -95,7 +95,10 @@ class Row:
 
 
 def _joins(segment: Segment, parent: int, depth: int) -> bool:
-    """Tell whether nodes below `parent` may extend the segment, at little cost in products that the mask throws away."""
+    """Tell whether nodes below `parent` may extend the segment.
+
+    The mask throws few products away where they may.
+    """
     last = segment.prefix[-1] if segment.prefix else -1
     if parent != last and not segment.start <= parent < segment.start + segment.size:
         return False
@@ -105,7 +108,9 @@ def _joins(segment: Segment, parent: int, depth: int) -> bool:
 
 
 def rows(requests: Sequence[Request], *, budget: int, chain: int | None = None) -> Iterator[Row]:
-    """Yield rows of at most `budget` fresh tokens (or one request) that cover all requests, in the order of their tokens.
+    """Yield rows of at most `budget` fresh tokens (or one request) that cover all requests.
+
+    In the order of their tokens.
 
     A row starts with the part of its first request that the row before has computed already: nothing is computed twice.
     Rows that hang together so have at most `chain` tokens (or are one row); then a row starts from nothing.

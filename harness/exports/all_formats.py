@@ -1,11 +1,14 @@
-"""Every export format by name: the files of this room, and what others bring by the entry points `harness.exports`."""
+"""Every export format by name, from the files of this room.
+
+Others bring theirs by the entry points `harness.exports`.
+"""
 
 from __future__ import annotations
 
 from functools import cache
 
 from harness import registry
-from harness.exports.export import Export
+from harness.exports.export_format import Export
 
 
 @cache

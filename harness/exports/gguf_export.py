@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from harness.exports.export import Export, Held
+from harness.exports.export_format import Export, Held
 from harness.runtimes.llamacpp import FILE, LlamaCpp
 
 if TYPE_CHECKING:

@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.exports.export import Export, Held
+from harness.exports.export_format import Export, Held
 
 if TYPE_CHECKING:
     import numpy as np
 
 
 class HuggingFace(Export):
-    """The checkpoint for transformers: of the family's own class where all layers have one shape that it can state.
+    """The checkpoint for transformers, of the family's own class where that can state it.
+
+    All layers have one shape then.
 
     Otherwise the class of layers with widths of their own comes along as code, which `trust_remote_code=True` loads.
     """

@@ -1,4 +1,7 @@
-"""Every family by name: the files of this room, and what others bring by the entry points `harness.families`."""
+"""Every family by name, from the files of this room.
+
+Others bring theirs by the entry points `harness.families`.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,9 @@ SCALES: Mapping[str, tuple[Any, ...]] = {
 
 @dataclass(frozen=True)
 class Family:
-    """A family whose decoder layers add q, k, v, o_proj of `self_attn` and gate, up, down_proj of `mlp` to the residual stream.
+    """A family whose layers add `self_attn` and `mlp` to the residual stream.
+
+    Of projections q, k, v, o_proj and gate, up, down_proj.
 
     `name` is transformers' model type. `per_layer` names the lists of its configuration that hold an entry a layer: they
     follow the layers that stay. `scales` are its settings as in SCALES; most families have no others.

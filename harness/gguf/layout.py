@@ -25,7 +25,9 @@ INTERLEAVED = ("llama", "deci")  # architectures that rotate neighbours where tr
 
 @dataclass(frozen=True)
 class Part:
-    """A tensor of the file: `sources` (parameters of the model, one below the other), or a constant where there are none.
+    """A tensor of the file: `sources`, one below the other, or a constant where there are none.
+
+    Sources are parameters of the model.
 
     Rows of a source with `heads` are reordered within each head. `rows` (of each source) and `columns` are the sizes in the
     file, where zeros stand behind the source's own.
@@ -50,7 +52,9 @@ class Layout:
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer that the file has: its place in the model, its shape there, and the key-value groups and channels in the file.
+    """A layer that the file has: its place and shape in the model.
+
+    And the key-value groups and channels in the file.
 
     Groups and channels beside the model's own are zeros: a head whose values are zeros adds nothing.
     """
@@ -67,7 +71,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Geometry:
-    """What beside the layers' shapes decides the layout; `queries` and `head_dim` are those of a layer with attention."""
+    """What beside the layers' shapes decides the layout.
+
+    `queries` and `head_dim` are those of a layer with attention.
+    """
 
     family: str
     hidden: int
@@ -90,7 +97,10 @@ def whole_groups(shape: LayerShape) -> int:
 
 
 def layers(shapes: Sequence[LayerShape]) -> list[Layer]:
-    """Return the layers that a file needs: empty ones are left out, and each can be computed and quantized."""
+    """Return the layers that a file needs, each of which can be computed and quantized.
+
+    Empty ones are left out.
+    """
     here = [
         Layer(index, shape, whole_groups(shape), rounded(shape.width) if shape.width else BLOCK * bool(shape.groups))
         for index, shape in enumerate(shapes)
@@ -130,7 +140,10 @@ def architecture(geometry: Geometry, kept: Sequence[Layer]) -> str:
 
 
 def layout(geometry: Geometry, shapes: Sequence[LayerShape], biases: bool) -> Layout:
-    """Return the file's layout; `biases`: q, k and v have them. ValueError where llama.cpp cannot compute the model."""
+    """Return the file's layout.
+
+    `biases`: q, k and v have them. ValueError where llama.cpp cannot compute the model.
+    """
     here = layers(shapes)
     if not here:
         raise ValueError("the model has no layer left, and llama.cpp takes none without")

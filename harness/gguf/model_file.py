@@ -21,7 +21,10 @@ FTYPES = {"F32": 0, "F16": 1, "BF16": 32}  # what the header calls a file whose 
 
 
 def of_model(model: PreTrainedModel) -> Layout:
-    """Return where the model's weights stand in a GGUF file; ValueError where llama.cpp does not compute such a model."""
+    """Return where the model's weights stand in a GGUF file.
+
+    ValueError where llama.cpp does not compute such a model.
+    """
     config = model.config
     shapes = anatomy.layer_shapes(model)
     attends = next((shape for shape in shapes if shape.groups), None)
@@ -50,7 +53,10 @@ def of_model(model: PreTrainedModel) -> Layout:
 
 
 def rotation(config: Any) -> dict[str, Any]:
-    """Return the header's words for rotary angles; ValueError for a scaling or a window that is not written here."""
+    """Return the header's words for rotary angles.
+
+    ValueError for a scaling or a window that is not written here.
+    """
     rope = dict(config.rope_parameters or {})
     window = getattr(config, "sliding_window", None)
     uses = "sliding_attention" in (getattr(config, "layer_types", None) or (["sliding_attention"] if window else []))
@@ -125,7 +131,9 @@ def _turned_back(values: torch.Tensor, heads: int) -> torch.Tensor:
 
 
 def restored(path: Path, model: PreTrainedModel) -> PreTrainedModel:
-    """Return `model` in float32 with the values of a GGUF file of it: each is what the file's scales and integers make.
+    """Return `model` in float32 with the values of a GGUF file of it.
+
+    Each is what the file's scales and integers make.
 
     ValueError where a tensor is missing or of another size than the model was written with.
     """

@@ -17,7 +17,10 @@ NAMES = {SPLITS[name]: name for name in ("gpt-2", "smollm", "llama-bpe", "qwen2"
 
 
 def header(tokenizer: PreTrainedTokenizerBase, size: int) -> dict[str, Any]:
-    """Return the `tokenizer.*` keys of a vocabulary of `size` rows; ValueError for a kind that is not written here."""
+    """Return the `tokenizer.*` keys of a vocabulary of `size` rows.
+
+    ValueError for a kind that is not written here.
+    """
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     model = backend["model"]
     if model["type"] != "BPE" or model.get("byte_fallback") or backend.get("normalizer"):
@@ -73,7 +76,10 @@ def words(pre: dict[str, Any] | None, whole: bool) -> str:
 
 
 def same_tokens(tokenizer: PreTrainedTokenizerBase, theirs: Any, text: str) -> str:
-    """Return how ids of `text` by `theirs` (text to ids) differ from the tokenizer's own; empty where they are equal."""
+    """Return how ids of `text` by `theirs` (text to ids) differ from the tokenizer's own.
+
+    Empty where they are equal.
+    """
     ours = tokenizer(text, add_special_tokens=False).input_ids
     other = theirs(text)
     if ours == other:

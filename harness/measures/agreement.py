@@ -1,4 +1,7 @@
-"""The step that compares a runtime's predictions with those of the same weights in torch, on text of whole windows."""
+"""The step that compares a runtime's predictions with torch's of the same weights.
+
+On text of whole windows.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +92,9 @@ class Agreement(Measure):
 
 
 def compared(ours: np.ndarray, theirs: np.ndarray, ids: np.ndarray) -> tuple[float, float, float, float]:
-    """Return sums over tokens: KL(ours || theirs), equal first choices, and the losses of both on the next token, nats.
+    """Return sums over tokens: KL(ours || theirs), equal first choices, and both losses, nats.
+
+    Losses are on the next token.
 
     Logits are (tokens, vocabulary); the last token has no next one.
     """

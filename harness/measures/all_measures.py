@@ -49,6 +49,9 @@ def in_column(name: str) -> list[Quantity]:
 
 
 def on_axes() -> list[Quantity]:
-    """Return the quantities that may stand against the average on a front, in the order of the page's buttons."""
+    """Return the quantities that may stand against the average on a front.
+
+    They are in the order of the page's buttons.
+    """
     places = [(each.button.place, each) for each in table().values() if each.button]
     return [each for _, each in sorted(places, key=lambda pair: pair[0])]

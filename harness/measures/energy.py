@@ -1,4 +1,7 @@
-"""The step that measures the energy of a token, in prefill and in decoding, by the machine's own counters."""
+"""The step that measures the energy of a token, in prefill and in decoding.
+
+The machine's own counters tell it.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +120,10 @@ def spent(once: Callable[[], tuple[Any, Any]]) -> np.ndarray:
 
 
 def _summary(phase: str, samples: np.ndarray, tokens: int) -> dict[str, Any]:
-    """Return the joules a token of a phase and its interval, from seconds and joules (rounds, 2) of so many tokens."""
+    """Return the joules a token of a phase and its interval.
+
+    From seconds and joules (rounds, 2) of so many tokens.
+    """
     from harness.evaluation.statistics import ratio_interval
 
     value, low, high = ratio_interval(samples[:, 1], np.full(len(samples), float(tokens)))

@@ -1,4 +1,7 @@
-"""Load an artifact in its runtime, generate, and print the peak memory of this process, which holds nothing else."""
+"""Load an artifact in its runtime, generate, and print the peak memory of this process.
+
+The process holds nothing else.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from harness.runtimes.all_runtimes import runtime
 
 
 def main(name: str, folder: str, threads: str, prompt: str, count: str) -> None:
-    """Print bytes resident before loading, at the peak of loading, and at the peak of a prompt and its answer."""
+    """Print bytes resident before loading and at two peaks.
+
+    Of loading, and of a prompt and its answer.
+    """
     before = psutil.Process().memory_info().rss
     reset_peak()
     tokens = int(prompt) + int(count) + 1

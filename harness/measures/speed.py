@@ -40,7 +40,10 @@ OF_TORCH = re.compile(r"(prefill|decode)_of_torch(?:_b(\d+))?")
 
 
 def of_torch(phase: str, batch: int | None = None, column: Column | None = None) -> Quantity:
-    """Return the throughput of a phase in the row's runtime, relative to the dense model's in torch; at batch 1 where none is named."""
+    """Return a phase's throughput in the row's runtime, relative to dense in torch.
+
+    At batch 1 where none is named.
+    """
     return Quantity(
         f"{phase}_of_torch_b{batch}" if batch else f"{phase}_of_torch",
         f"{phase} b{batch}, of torch" if batch else f"{phase}, of torch",
@@ -161,7 +164,10 @@ class Speed(Measure):
             work.result |= said | self._summary(samples, references + index, references - 1)
 
     def _timers(self, works: Sequence[Work]) -> list[Callable[[int, int, int], tuple[float, float]]]:
-        """Return what times the dense model in torch, in another runtime the dense model there, and each variant."""
+        """Return what times the dense model in torch and each variant.
+
+        In another runtime it times the dense model there too.
+        """
         from harness.models import checkpoint
 
         dense = works[0].checkpoint(works[0].needs[:1])
@@ -235,7 +241,9 @@ def warm_up(run: Callable[[], tuple[float, float]]) -> tuple[float, float]:
 def generate_seconds(
     model: Any, batch: int, prompt: int, count: int, clock: Callable[[], Any] = time.perf_counter
 ) -> tuple[Any, Any]:
-    """Return the seconds of a prefill of (batch, prompt) tokens, and of `count` greedy single-token steps after it.
+    """Return the seconds of a prefill of (batch, prompt) tokens and of `count` steps behind it.
+
+    Steps are greedy, of a single token.
 
     Of another `clock`, whatever that counts.
     """

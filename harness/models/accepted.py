@@ -23,7 +23,10 @@ MERGE = (
 
 
 def check_names(what: str, names: Collection[str]) -> None:
-    """Raise ValueError where files of these names are no whole model that is loaded without pickles and adapters."""
+    """Raise ValueError where files of these names are no whole model.
+
+    One that is loaded without pickles and adapters.
+    """
     if ADAPTER in names:
         raise ValueError(f"{what}: a peft adapter lies in it ({ADAPTER}); {MERGE}")
     if "config.json" not in names:
@@ -74,7 +77,9 @@ def check_header(path: Path, model: str) -> None:
 
 
 def check_config(what: str, config: Mapping[str, Any]) -> None:
-    """Raise ValueError for a model that is quantized already, or whose passes return or keep something else than logits.
+    """Raise ValueError for a model that is quantized, or whose passes return something else than logits.
+
+    Or keep something else.
 
     The dense row would not be dense, and methods fail on it or undo it; every measurement of memory would hold all layers' states.
     """

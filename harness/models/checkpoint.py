@@ -15,7 +15,10 @@ MODELS_OWN = ("config.json", "generation_config.json", "model.safetensors.index.
 
 
 def load(folder: Path, device: str = "cpu") -> PreTrainedModel:
-    """Return the model in `folder` in its stored dtype, in eval mode, on `device` ("auto" spreads it over devices)."""
+    """Return the model in `folder` in its stored dtype, in eval mode, on `device`.
+
+    "auto" spreads it over devices.
+    """
     where: dict[str, Any] = {"device_map": device} if device != "cpu" else {}
     if dequantized(folder):  # packed weights would unpack at the first pass, unasked
         where["quantization_config"] = CompressedTensorsConfig(dequantize=True)
@@ -73,7 +76,10 @@ def dtype(folder: Path) -> str:
 
 
 def dequantized(folder: Path) -> bool:
-    """Tell whether `load` turns the quantized weights in `folder` into floating point, so that computing with them saves nothing."""
+    """Tell whether `load` turns the quantized weights in `folder` into floating point.
+
+    Computing with them saves nothing then.
+    """
     return quantization(folder) == "compressed-tensors"
 
 

@@ -1,4 +1,6 @@
-"""Classes of any family's own with ours ahead of them, made when they are asked for and known to transformers from then on.
+"""Classes of any family's own with ours ahead of them, made when they are asked for.
+
+transformers knows them from then on.
 
 Saved models carry this file beside the one that uses it, so it imports nothing of ours.
 """
@@ -14,7 +16,10 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 
 class Derivation(NamedTuple):
-    """What a module derives: `place` are its globals, `name` begins its classes' names, `prefix` its model types."""
+    """What a module derives.
+
+    `place` are its globals, `name` begins its classes' names, `prefix` its model types.
+    """
 
     place: dict[str, Any]
     name: str

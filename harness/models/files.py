@@ -65,7 +65,9 @@ def _named(index: Path) -> list[Path]:
 
 
 def deciding(folder: Path) -> list[Path]:
-    """Return every file that from_pretrained of model, tokenizer or remote code may read, its weights among them, sorted.
+    """Return every file that from_pretrained may read, sorted.
+
+    Of model, tokenizer or remote code, weights among them.
 
     What cannot be read by it is named by ending; any other file counts, so that no kind of tokenizer file is forgotten.
     """

@@ -86,7 +86,10 @@ def check_keys(file: Any) -> None:
 
 
 def check_whole(file: Any, model: PreTrainedModel) -> None:
-    """Raise ValueError where tensors of the file, such as biases that its architecture usually has not, are in no parameter."""
+    """Raise ValueError where tensors of the file are in no parameter.
+
+    Such as biases that its architecture usually has not.
+    """
     tensors = [
         (str(each.name), int(each.n_elements)) for each in file.tensors if not str(each.name).startswith("rope_")
     ]
@@ -108,7 +111,10 @@ def check_whole(file: Any, model: PreTrainedModel) -> None:
 
 @contextlib.contextmanager
 def read_once() -> Iterator[None]:
-    """Let transformers parse a GGUF file once instead of four times, and its tensor names once instead of once a layer."""
+    """Let transformers parse a GGUF file once instead of four times.
+
+    And its tensor names once instead of once a layer.
+    """
     reader, names = gguf.GGUFReader, gguf.get_tensor_name_map
     by_name = cache(gguf_reader.read)
     gguf.GGUFReader = lambda path, *_: by_name(str(path))

@@ -59,7 +59,10 @@ def tokenizer(file: Any, path: Path) -> PreTrainedTokenizerBase:
 
 
 def byte_level(file: Any, tokens: list[str]) -> PreTrainedTokenizerFast:
-    """Return a byte-level BPE of the file's tokens and merges, words cut as the file's `tokenizer.ggml.pre` says."""
+    """Return a byte-level BPE of the file's tokens and merges.
+
+    Words are cut as the file's `tokenizer.ggml.pre` says.
+    """
     from harness.models.gguf_model import field
 
     pre = field(file, "tokenizer.ggml.pre") or "default"
@@ -93,7 +96,10 @@ def _of(tokens: list[str], kinds: Any, wanted: int) -> list[AddedToken]:
 
 
 def check(made: PreTrainedTokenizerBase, tokens: list[str]) -> None:
-    """Raise ValueError where a token has another id than in the file, or text does not come back from its tokens."""
+    """Raise ValueError where a token has another id than in the file.
+
+    Or where text does not come back from its tokens.
+    """
     vocabulary = made.get_vocab()
     for index, token in enumerate(tokens):
         if vocabulary.get(token) != index:

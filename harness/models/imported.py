@@ -20,7 +20,10 @@ def check_finite(tensors: Iterable[tuple[str, torch.Tensor]], what: str) -> None
 
 
 def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Raise ValueError where the tokenizer gives ids that the embeddings have no row for, or names no end of a text."""
+    """Raise ValueError where the tokenizer gives ids that the embeddings have no row for.
+
+    Or where it names no end of a text.
+    """
     if tokenizer.eos_token_id is None:
         raise ValueError(
             "the tokenizer names no eos_token, which ends calibration documents and answers: set it in tokenizer_config.json"

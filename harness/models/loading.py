@@ -100,7 +100,7 @@ def _some(names: Collection[str]) -> str:
 
 
 def check_tied(model: PreTrainedModel) -> None:
-    """Raise ValueError where the configuration ties the head to the embeddings and the file holds another head.
+    """Raise ValueError where the configuration ties a head that the file holds apart.
 
     transformers computes with that head then, while all that reads the configuration takes it for the embeddings.
     """

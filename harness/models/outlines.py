@@ -1,4 +1,7 @@
-"""How many tokens a model's vocabulary has, how wide it is and whether its head is its embeddings, before a weight is read."""
+"""A model's vocabulary and width, before a weight is read.
+
+And whether its head is its embeddings.
+"""
 
 from __future__ import annotations
 

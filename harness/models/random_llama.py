@@ -9,7 +9,10 @@ from typing import Any
 
 
 def build(seed: int = 0) -> tuple[Any, Any]:
-    """Return a 6-layer, 64-wide LlamaForCausalLM (8 query heads, 4 key-value heads, MLP 160) and its tokenizer."""
+    """Return a 6-layer, 64-wide LlamaForCausalLM and its tokenizer.
+
+    8 query heads, 4 key-value heads, MLP 160.
+    """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast

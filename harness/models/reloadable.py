@@ -1,4 +1,7 @@
-"""Importing this makes per-layer and sliced checkpoints of every family reloadable by `AutoModelForCausalLM.from_pretrained`."""
+"""Importing this makes `AutoModelForCausalLM` reload per-layer and sliced checkpoints.
+
+Of every family.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,10 @@ PREFIX = "sliced_"
 
 
 class StreamSizes:
-    """Two sizes a layer, before its attention and before its MLP, and the last one, which final norm and head read."""
+    """Two sizes a layer, before its attention and before its MLP, and the last one.
+
+    That is what final norm and head read.
+    """
 
     stream_sizes: list[int] | None  # a field of the classes made below; None for all of the hidden size
 

@@ -1,4 +1,7 @@
-"""Where a model comes from: the embedded default, a hub id, a local folder, a GGUF file, or random weights for tests."""
+"""Where a model comes from.
+
+The embedded default, a hub id, a local folder, a GGUF file, or random weights for tests.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Makes transformers load torchao's checkpoints in time that grows with the tensors, not with the cube of their number.
+"""Makes transformers load torchao's checkpoints in time that grows with the tensors.
+
+It would grow with the cube of their number.
 
 For every tensor, torchao looks through the names of all tensors, and for each of these through all keys and metadata again:
 seven seconds for a model of 135M parameters. It is given what belongs to the one tensor.

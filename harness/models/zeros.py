@@ -8,7 +8,10 @@ SPARSE = 0.01  # a linear with a larger share of zeros was pruned; fewer zeros h
 
 
 def zero_masks(decoder_layers: nn.Module) -> dict[str, Tensor]:
-    """Return masks (out, in), False where the weight is zero, of the linears that are sparse, by parameter name."""
+    """Return masks (out, in) of the linears that are sparse, by parameter name.
+
+    False where the weight is zero.
+    """
     masks = {}
     for name, module in decoder_layers.named_modules():
         if isinstance(module, nn.Linear):

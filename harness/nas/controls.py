@@ -15,12 +15,18 @@ def middle_layers(count: int) -> range:
 
 
 def uniform(body: Body, target: float) -> Architecture:
-    """Return the whole network with one MLP width in all layers, of `target` parameters as nearly as widths allow."""
+    """Return the whole network with one MLP width in all layers, of `target` parameters.
+
+    As nearly as widths allow.
+    """
     return _narrowed(body, range(len(body.shapes)), target)
 
 
 def middle(body: Body, target: float) -> Architecture:
-    """Return the network with one MLP width in the middle layers and whole layers around them, of `target` parameters."""
+    """Return the network with one MLP width in the middle layers, of `target` parameters.
+
+    Layers around them are whole.
+    """
     return _narrowed(body, middle_layers(len(body.shapes)), target)
 
 
@@ -49,7 +55,9 @@ def _narrowed(body: Body, inner: Iterable[int], target: float) -> Architecture:
 
 
 def snap(body: Body, architecture: Architecture, target: float) -> Architecture:
-    """Return the architecture with its widths moved together towards whole or least, then unit by unit, to `target`.
+    """Return the architecture with its widths moved together towards whole or least, to `target`.
+
+    Then unit by unit.
 
     Layers that are whole stay whole where the others can do it alone: a search kept them for a reason.
     """
@@ -61,7 +69,10 @@ def snap(body: Body, architecture: Architecture, target: float) -> Architecture:
 
 
 def _moved(body: Body, architecture: Architecture, target: float, layers: list[int]) -> Architecture:
-    """Return the architecture with the widths of `layers` moved by one share of their way, then unit by unit, to `target`."""
+    """Return the architecture with the widths of `layers` moved by one share of their way, to `target`.
+
+    Then unit by unit.
+    """
 
     def scaled(shrink: float) -> Architecture:
         move = 1 - 2 * shrink  # 1: whole, 0: as they are, -1: least; bisect wants counts that fall with its argument
@@ -77,7 +88,10 @@ def _moved(body: Body, architecture: Architecture, target: float, layers: list[i
 
 
 def nudged(body: Body, architecture: Architecture, target: float, layers: Iterable[int]) -> Architecture:
-    """Return the architecture after single steps of width in `layers`, each of which comes nearer to `target`."""
+    """Return the architecture after single steps of width in `layers`.
+
+    Each of them comes nearer to `target`.
+    """
     best = architecture
     allowed = [layer for layer in layers if best.blocks[layer].width and not best.blocks[layer].channels]
     for _ in range(4 * len(best.blocks)):

@@ -17,7 +17,9 @@ ROWS = 4096  # of the head that are widened to float32 at once
 
 
 class Divergence:
-    """Judges a sub-network's states by log-likelihood and KL(dense || sub-network) at each scored position, in nats.
+    """Judges a sub-network's states by log-likelihood and KL(dense || sub-network), in nats.
+
+    At each scored position.
 
     With p the dense model's predictions and W the head (no family has a bias there), sum_v p_v log q_v =
     h (sum_v p_v W_v) - logsumexp(W h): a position's expected row of the head and its entropy are all that must be kept of
@@ -37,7 +39,10 @@ class Divergence:
             self.known[id(batch)] = rows, constants
 
     def __call__(self, model: PreTrainedModel, batch: Batch, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (log-likelihood and KL (pairs, 2) float64, whether the target is the most likely token (pairs,)), on the CPU."""
+        """Return log-likelihood and KL (pairs, 2) float64, on the CPU.
+
+        And whether the target is the most likely token (pairs,).
+        """
         edges = torch.searchsorted(batch.which, torch.arange(0, len(batch.scored) + POSITIONS, POSITIONS)).tolist()
         likelihoods, best = [], []
         parts = zip(*(each.split(POSITIONS) for each in (*self.known[id(batch)], hidden[batch.scored])), strict=True)
@@ -56,7 +61,10 @@ class Divergence:
 
 
 def _kept(dense: nn.Module, head: nn.Module, states: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the expected row of `head` (positions, hidden) and sum_v p_v log p_v (positions,), in float32."""
+    """Return the expected row of `head` (positions, hidden) and sum_v p_v log p_v (positions,).
+
+    Both are float32.
+    """
     predicted = dense(states).float().log_softmax(-1)  # (positions, vocabulary)
     chances = predicted.exp()
     rows = torch.zeros(len(states), head.in_features, dtype=torch.float32, device=states.device)

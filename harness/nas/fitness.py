@@ -120,7 +120,9 @@ def load_items(
     held_out: int,
     seed: int,
 ) -> tuple[Questions, Questions]:
-    """Return `limit` seeded items of each search task that has training items, and up to `held_out` others of each.
+    """Return `limit` seeded items of each search task that has training items.
+
+    And up to `held_out` others of each.
 
     None of their questions is reported on. A group's items are taken from its parts in equal numbers.
     """

@@ -19,7 +19,10 @@ PROMPT = 128  # tokens
 
 @torch.inference_mode()
 def ratio(elastic: Elastic, architecture: Architecture, dense: Architecture) -> float:
-    """Return the median over rounds of (seconds of the sub-network) / (seconds of the whole), prefill at batch 1."""
+    """Return the median over rounds of the sub-network's seconds over the whole's.
+
+    Prefill at batch 1.
+    """
     ids = torch.arange(PROMPT, device=elastic.model.device)[None] % elastic.model.config.vocab_size
     ratios = []
     for index in range(ROUNDS + 1):

@@ -103,7 +103,10 @@ class Oracle:
         return fitness(merged([tallies[index] for index in range(stage + 1)]), self.objective)
 
     def objectives(self, whole: bool = True) -> tuple[list[Candidate], np.ndarray]:
-        """Return the candidates scored on everything, in the order in which they were asked, and theirs (n, 2)."""
+        """Return the candidates scored on everything and their objectives (n, 2).
+
+        In the order in which they were asked.
+        """
         last = len(self.chunks) - 1
         candidates = [one for one in self.candidates.values() if one.stage == last or not whole]
         values = [(self.fitness(one.architecture, one.stage), one.cost) for one in candidates if one.stage >= 0]

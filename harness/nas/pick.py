@@ -22,8 +22,11 @@ WINDOW = 0.08  # share of the dense parameters around the budget from which fina
 
 
 class Pick(Step):
-    """Bring the best candidates near the budget to it exactly, with the controls beside them, score them on the search set
-    and on what the search did not see, extract the best over both. One search serves any number of budgets."""
+    """Bring the best candidates, and the controls, to the budget exactly and extract the best.
+
+    They are scored on the search set and on what the search did not see; the best is best over both. One search serves any
+    number of budgets.
+    """
 
     KIND = "pick"
     VERSION: ClassVar[int] = 4  # 4: whole layers stay whole on the way to the budget

@@ -84,7 +84,9 @@ def _bytes_per_token(model: PreTrainedModel) -> int:
 
 
 def spans(plan: Sequence[Visit], batches: Sequence[Batch], bytes_per_token: int, memory: int) -> list[list[Batch]]:
-    """Return the batches in parts whose states at all waiting branches, and those on the way, fit into `memory` bytes.
+    """Return the batches in parts whose states fit into `memory` bytes.
+
+    States at all waiting branches, and those on the way.
 
     A part starts where no batch before it is carried on: chains of batches stay whole.
     """
@@ -122,7 +124,9 @@ def score_population(
     memory: int = MEMORY,
     judge: Judge | None = None,
 ) -> Iterator[tuple[Architecture, Tensor]]:
-    """Yield (architecture, sums (count, ...) float64) of each distinct candidate as it is done, in trie order.
+    """Yield (architecture, sums (count, ...) float64) of each distinct candidate as it is done.
+
+    In trie order.
 
     The sums over a request's tokens are log-likelihoods (count,), or what `judge` makes of the last hidden states.
 

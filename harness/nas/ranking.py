@@ -16,7 +16,9 @@ from harness.pruning.importance import Importance
 
 @torch.no_grad()
 def sort_parts(model: PreTrainedModel, importance: Importance, *, stream: bool = False) -> None:
-    """Permute channels, key-value groups and, if asked, the residual stream in place, most important first.
+    """Permute channels, key-value groups and, if asked, the residual stream in place.
+
+    The most important come first.
 
     The function stays the same up to the order of sums.
     """

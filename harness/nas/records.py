@@ -16,7 +16,10 @@ from harness.storage import lines
 
 @dataclass
 class Record:
-    """One candidate: the tally of each chunk it was scored on, and its measured latency where that is the cost."""
+    """One candidate: the tally of each chunk that it was scored on.
+
+    And its measured latency where that is the cost.
+    """
 
     tallies: dict[int, Tally] = field(default_factory=dict)
     latency: float | None = None

@@ -33,7 +33,9 @@ CHECKED = 1 / 8  # of the evaluations, candidates scored on held-out items besid
 
 
 class Search(SearchSettings, Step):
-    """Minimise (`objective`, `cost`) over the sub-networks of `space` whose sizes lie between `lowest` and `highest`.
+    """Minimise (`objective`, `cost`) over the sub-networks of `space`.
+
+    Their sizes lie between `lowest` and `highest`.
 
     `evaluations` counts passes of one candidate over the whole search set. The objective is a mean over search tasks, over
     `only` where it is not empty, or over text. The same seeds ask for the same candidates and scored ones are
@@ -197,7 +199,10 @@ def _dense(work: Work, network: Any) -> Any:
 
 
 def _stopwatch(elastic: Any, space: Space) -> Any:
-    """Return a function that measures a sub-network's latency as a share of the dense model's, alternately with it."""
+    """Return a function that measures a sub-network's latency as a share of the dense model's.
+
+    The two alternate.
+    """
     from harness.nas.latency import ratio
 
     return lambda architecture: ratio(elastic, architecture, space.full())

@@ -25,7 +25,10 @@ REPAIRS = 12  # moves per gene that a repair may try
 
 @dataclass(frozen=True)
 class Space:
-    """Axes over a body. The range [`lowest`, `highest`] of sizes, shares of the dense parameters, is where samples lie."""
+    """Axes over a body.
+
+    Samples lie in the range [`lowest`, `highest`] of sizes, shares of the dense parameters.
+    """
 
     body: Body
     axes: tuple[Axis, ...]
@@ -145,7 +148,10 @@ class Space:
         return self.repair(np.clip(np.rint(drawn), 0, self._tops).astype(int), sizes, generator)
 
     def repair(self, genomes: np.ndarray, size: float | np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Return canonical genomes (n, genes) after random moves towards `size`, one for all or (n,), as near as they got."""
+        """Return canonical genomes (n, genes) after random moves towards `size`.
+
+        One for all or (n,); as near as they got.
+        """
         genomes = np.array(genomes, dtype=int)
         tops, rows = self._tops, np.arange(len(genomes))
         stride = np.maximum(1, self.genes // 100)  # spaces of thousands of bits move many at once

@@ -16,7 +16,10 @@ Tally = dict[str, dict[str, float]]  # task -> {"n": items or tokens, measure: s
 
 @dataclass(frozen=True)
 class Item:
-    """A multiple-choice item: its requests, one per choice, the choices' lengths in characters, and the right one."""
+    """A multiple-choice item: its requests, one per choice, and the right one.
+
+    The choices' lengths are in characters.
+    """
 
     task: str
     requests: tuple[int, ...]
@@ -26,7 +29,9 @@ class Item:
 
 
 def tally(items: Iterable[Item], likelihoods: np.ndarray, divergences: np.ndarray | None = None) -> Tally:
-    """Return the sums of items whose requests have these log-likelihoods (requests,), and divergences (requests,) if known.
+    """Return the sums of items whose requests have these log-likelihoods (requests,).
+
+    And divergences (requests,) if known.
 
     choice_error: 1 - the right answer's share in a softmax over log-likelihoods per character, scaled by the mean length: how
     often a draw from it would err (its log, the cross-entropy, follows a few overconfident items and ranks worse than size);

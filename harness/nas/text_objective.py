@@ -23,8 +23,10 @@ from harness.nas.tally import Tally
 def chunks(
     model: PreTrainedModel, tokens: Tensor, objective: str, ends: Sequence[float] = STAGES, *, dense: Any = None
 ) -> list[Chunk]:
-    """Return windows `tokens` (samples, length) in nested chunks, scored by "perplexity" or "kl" to `dense`, by default to
-    `model`, as it is now."""
+    """Return windows `tokens` (samples, length) in nested chunks, scored by `objective`.
+
+    That is "perplexity", or "kl" to `dense`, by default to `model` as it is now.
+    """
     parts = [tokens[start:stop] for start, stop in pairwise(edges(len(tokens), ends))]
     return [_chunk(model, dense or model, part, objective) for part in parts if len(part)]
 

@@ -1,4 +1,7 @@
-"""A method as a command: checkpoint in, checkpoint out, described by a YAML file that anyone can write."""
+"""A method as a command: checkpoint in, checkpoint out.
+
+A YAML file that anyone can write describes it.
+"""
 
 from __future__ import annotations
 

@@ -64,7 +64,9 @@ def known() -> list[str]:
 
 
 def create(name: str, wanted: tuple[str, ...] = (), *, tell: Callable[[str], None] = print) -> Path:
-    """Make the environment `name` of the requirements `wanted`, or of what is known to work under that name.
+    """Make the environment `name` of the requirements `wanted`.
+
+    Or of what is known to work under that name.
 
     What is there already and made of the same is left alone. ValueError for a name nothing is known of, and with the
     installer's last words when it fails; then nothing is left that `interpreter` would take.

@@ -1,4 +1,6 @@
-"""Runs one command and ends it, with everything it started, when it is done or when whoever started us is gone.
+"""Runs one command and ends it, with everything it started.
+
+When it is done, or when whoever started us is gone.
 
 Started as a program of its own, with the command as arguments and a pipe as standard input that nothing is written into: its end
 tells that our parent died, in whatever way. Needs the standard library alone.

@@ -72,7 +72,10 @@ class RunCommand(Step):
         drawn.unlink(missing_ok=True)
 
     def check_size(self, model: PreTrainedModel, source: Path) -> None:
-        """Raise ValueError where a structured result misses its budget, or another's number of parameters changed."""
+        """Raise ValueError where a structured result misses its budget.
+
+        Or where another's number of parameters changed.
+        """
         from harness.models.anatomy import parameter_count
 
         before, after = parameters_of(source), parameter_count(model)
@@ -85,7 +88,9 @@ class RunCommand(Step):
 
 
 def execute(words: list[str], command: Command) -> int:
-    """Run `words` in the command's folder, its output in our log, and return the exit code (negative: a signal's number).
+    """Run `words` in the command's folder and return the exit code.
+
+    Output goes to our log. Negative: a signal's number.
 
     It ends when we do, in whatever way, and what it started ends with it (`leash`).
     """

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class RunRecipe(Step):
-    """Apply `recipe`, the text of a recipe file, on the calibration windows that every method of the table gets.
+    """Apply `recipe`, the text of a recipe file, on the calibration windows.
+
+    Every method of the table gets the same.
 
     A sparse result is stored as dense ones are, zeros included. A quantized one is stored in llm-compressor's own format,
     really smaller on disk, and is computed in floating point with quantized values once loaded.

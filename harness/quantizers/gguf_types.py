@@ -1,4 +1,6 @@
-"""The types that llama.cpp's quantizer writes: whole numbers and a scale for every 32 weights, or for 256 in two steps.
+"""The types that llama.cpp's quantizer writes: whole numbers and a scale for every 32 weights.
+
+Or for 256 in two steps.
 
 A matrix whose rows are no multiple of 256 has the next larger type of 32 instead of a K type, as llama.cpp decides.
 """
@@ -13,7 +15,9 @@ WIDE = 256  # weights of a block of K types: what rows must be a multiple of
 
 
 class GgufType(Quantizer):
-    """A type of files. `IN_BLOCKS` bits a weight where rows are whole blocks of 256, `ELSEWHERE` where they are not.
+    """A type of files: bits a weight where rows are whole blocks of 256, and elsewhere.
+
+    IN_BLOCKS and ELSEWHERE.
 
     Of the mixed types (`_M`) these are measured, with pruned MLPs: how many of their outputs have the larger type depends on
     the depth.

@@ -1,4 +1,7 @@
-"""Every runtime by name: the files of this room, and what others bring by the entry points `harness.runtimes`."""
+"""Every runtime by name, from the files of this room.
+
+Others bring theirs by the entry points `harness.runtimes`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""llama.cpp: GGUF files, quantized by its own quantizer, run by the library that the wheel `cyllama` brings."""
+"""llama.cpp: GGUF files, quantized by its own quantizer.
+
+The wheel `cyllama` brings the library that runs them.
+"""
 
 from __future__ import annotations
 
@@ -111,7 +114,10 @@ def loaded(path: Path, **settings: Any) -> Any:
 
 
 def check_tokens(path: Path, tokenizer: Any) -> None:
-    """Raise ValueError where llama.cpp cuts text of many scripts into other tokens than the checkpoint's tokenizer."""
+    """Raise ValueError where llama.cpp cuts text of many scripts into other tokens.
+
+    Than the checkpoint's tokenizer does.
+    """
     from harness.gguf.vocabulary import same_tokens
     from harness.models.gguf_tokenizer import SAMPLE
 

@@ -1,4 +1,7 @@
-"""What every runtime says of itself: what it makes of a checkpoint, and how the result is run, read and scored."""
+"""What every runtime says of itself.
+
+What it makes of a checkpoint, and how the result is run, read and scored.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ class Engine(Protocol):
     """A model that a runtime has loaded."""
 
     def generate_seconds(self, batch: int, prompt: int, count: int, clock: Callable[[], Any]) -> tuple[Any, Any]:
-        """Return what `clock` counts in a prefill of (batch, prompt) tokens, and in `count` greedy steps behind it."""
+        """Return what `clock` counts in a prefill of (batch, prompt) tokens, and behind it.
+
+        There in `count` greedy steps.
+        """
 
     def logits(self, ids: Sequence[int]) -> np.ndarray:
         """Return the logits (tokens, vocabulary) float32 at every position of one text."""
@@ -31,7 +37,9 @@ class Engine(Protocol):
 
 
 class Runtime:
-    """A place in which a model is deployed. A file of this room with one is a runtime: `runtimes=[NAME, ...]`.
+    """A place in which a model is deployed: `runtimes=[NAME, ...]`.
+
+    A file of this room with one is a runtime.
 
     `convert` writes the checkpoint as it is, `quantize` what it wrote in fewer bits, for the quantizers that name the runtime.
     """
@@ -61,7 +69,10 @@ class Runtime:
 
     @classmethod
     def convert(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, target: Path) -> None:
-        """Write a model in its own dtype into the folder `target`; ValueError where the runtime reads text otherwise."""
+        """Write a model in its own dtype into the folder `target`.
+
+        ValueError where the runtime reads text otherwise.
+        """
         raise NotImplementedError(f"{cls.__name__} must implement convert")
 
     @classmethod

@@ -121,7 +121,10 @@ def meaning(source: bytes) -> str:
 
 
 def _decides_nothing(statement: ast.stmt) -> bool:
-    """Tell whether a statement of a class says only where its results can be deployed and how large they are there."""
+    """Tell whether a statement of a class says only where its results can be deployed.
+
+    Or how large they are there.
+    """
     if isinstance(statement, ast.FunctionDef):
         return statement.name in DEPLOYMENT
     target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)

@@ -12,8 +12,8 @@ from harness.command.words import RUN_MEANS, STORE, STORE_MEANS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.exports.export import Export as Format
-    from harness.exports.export import Held
+    from harness.exports.export_format import Export as Format
+    from harness.exports.export_format import Held
     from harness.storage.store import Store
 
 SAMPLE = "The museum in the old town opened in 1901, and its collection has grown in every year since then."
@@ -99,7 +99,7 @@ def _export(variant: dict[str, Any], run: dict[str, Any], store: Store, kind: ty
 
 
 def _held(variant: dict[str, Any], store: Store) -> Held:
-    from harness.exports.export import Held
+    from harness.exports.export_format import Held
     from harness.spec import ARTIFACT, CHECKPOINT
 
     places: dict[str, Path | None] = {}
@@ -120,10 +120,13 @@ def _held(variant: dict[str, Any], store: Store) -> Held:
 
 
 def _compared(kind: type[Format], held: Held, written: Path) -> float:
-    """Return by how much the logits of what was written are off, of the largest; ValueError beyond the format's tolerance."""
+    """Return by how much the logits of what was written are off, of the largest.
+
+    ValueError beyond the format's tolerance.
+    """
     import numpy as np
 
-    from harness.exports.export import stored_logits
+    from harness.exports.export_format import stored_logits
     from harness.models.checkpoint import load_tokenizer
 
     ids = load_tokenizer(held.checkpoint)(SAMPLE, add_special_tokens=False).input_ids

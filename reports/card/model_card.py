@@ -11,7 +11,10 @@ FILE = "README.md"
 
 
 def card(row: Row, rows: Sequence[Row], facts: Facts, *, steps: Sequence[str], stored: str, use: str) -> str:
-    """The card of `row`, one of a run's rows, in Markdown; `steps` made it, `stored` says how its layers are stored."""
+    """The card of `row`, one of a run's rows, in Markdown.
+
+    `steps` made it, `stored` says how its layers are stored.
+    """
     dense = dense_row(rows)
     name, model = one_line(row["variant"]), _code(facts.get("model") or "")
     parts = [

@@ -13,7 +13,10 @@ def elsewhere(rows: Sequence[Row]) -> list[str]:
 
 
 def add_torch_ratios(rows: Sequence[Row]) -> None:
-    """Put the ratio to dense in torch beside that to dense in the same runtime in torch's own rows: there they are one."""
+    """Put the ratio to dense in torch into torch's own rows.
+
+    There it is the ratio to dense in the same runtime.
+    """
     if not elsewhere(rows):
         return
     for row in rows:

@@ -14,7 +14,10 @@ SIZE = quantity("bytes_on_disk")
 
 
 def decode_axis(rows: Sequence[Row]) -> Quantity:
-    """The speed of decoding that all rows have in common: to dense in torch, where they were run in several runtimes."""
+    """The speed of decoding that all rows have in common.
+
+    To dense in torch, where they were run in several runtimes.
+    """
     return quantity("decode_of_torch" if compared(rows) else "decode_ratio")
 
 

@@ -1,4 +1,7 @@
-"""Budgets in bytes: every row of a share takes that share of the dense model's bytes, whatever its quantizer."""
+"""Budgets in bytes: every row of a share takes that share of the dense model's bytes.
+
+Whatever its quantizer.
+"""
 
 import pytest
 from runs import planned

@@ -1,4 +1,7 @@
-"""What is deployed is what is compared: the real SmolLM2-135M in llama.cpp beside torch, on text of whole windows."""
+"""What is deployed is what is compared: the real SmolLM2-135M in llama.cpp beside torch.
+
+On text of whole windows.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`harness doctor parity`: does our scorer answer what lm-eval's HFLM answers, on every item of a suite?"""
+"""`harness doctor parity`: does our scorer answer what lm-eval's HFLM answers?
+
+On every item of a suite.
+"""
 
 from __future__ import annotations
 

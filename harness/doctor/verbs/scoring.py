@@ -1,4 +1,7 @@
-"""`harness doctor scoring`: what our scorer costs against lm-eval's HFLM, and against the least that is possible."""
+"""`harness doctor scoring`: what our scorer costs against lm-eval's HFLM.
+
+And against the least that is possible.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Every searcher by name: the files beside this one, and what others bring by the entry points `harness.searchers`."""
+"""Every searcher by name, from the files beside this one.
+
+Others bring theirs by the entry points `harness.searchers`.
+"""
 
 from __future__ import annotations
 

@@ -61,7 +61,10 @@ class Landscape(Protocol):
         ...
 
     def repair(self, genomes: np.ndarray, size: float, generator: np.random.Generator) -> np.ndarray:
-        """Return genomes (n, genes) with randomly chosen genes moved until each has about `size` of the dense parameters."""
+        """Return genomes (n, genes) with randomly chosen genes moved until each has about `size`.
+
+        A share of the dense parameters.
+        """
         ...
 
 
@@ -83,7 +86,9 @@ Exploration = Generator[Ask, Told, None]
 
 
 class Searcher(Spec):
-    """Explores a landscape: a generator that yields `Ask` and is sent back `Told`, until it ends or is closed.
+    """Explores a landscape: a generator that yields `Ask` and is sent back `Told`.
+
+    Until it ends or is closed.
 
     The same generator seed and the same answers ask for the same genomes, which is how a killed search goes on.
     Genomes that were asked before cost nothing when asked again.

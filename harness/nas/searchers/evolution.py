@@ -21,7 +21,9 @@ Stage = tuple[Share, Annotated[int, Field(ge=1)]]  # share of the items, survivo
 
 
 class Evolution(Searcher):
-    """Improve one parent per level, one generation each in turn, by level switches that keep its size (EvoPress).
+    """Improve one parent per level, one generation each in turn (EvoPress).
+
+    By level switches that keep its size.
 
     The first generation of a level is its seeds and a sample, brought to the level.
     """

@@ -6,7 +6,9 @@ import numpy as np
 
 
 def knapsack(losses: np.ndarray, sizes: np.ndarray, genes: np.ndarray, limit: float) -> np.ndarray | None:
-    """Return the chosen items' indices (genes,) of the least total loss whose sizes add up to `limit` at most; None if none do.
+    """Return the chosen items' indices (genes,) of the least total loss; None if there are none.
+
+    Their sizes add up to `limit` at most.
 
     Item i is a level of gene genes[i], with losses[i] and sizes[i]; exactly one item of every gene is chosen.
     """

@@ -10,7 +10,10 @@ from harness.pruning.budget import TOLERANCE
 
 
 def best_near(archive: Archive, level: float) -> np.ndarray:
-    """Return the measured genome (genes,) of the lowest fitness among those of that size, or among the nearest to it."""
+    """Return the measured genome (genes,) of the lowest fitness among those of that size.
+
+    Or among the nearest to it.
+    """
     gaps = np.where(archive.finite(), np.abs(archive.sizes - level), np.inf)
     near = gaps <= max(TOLERANCE, gaps.min())
     return archive.genomes[np.argmin(np.where(near, archive.objectives[:, 0], np.inf))]

@@ -15,7 +15,9 @@ from harness.nas.searchers.predictor import FOLDS, Predictor
 
 
 class Linas(Searcher):
-    """Loop: predict fitness, run NSGA-II on (predicted fitness, exact cost), ask for its front minus what was measured.
+    """Loop: predict fitness, run NSGA-II, ask for its front minus what was measured.
+
+    Objectives are predicted fitness and exact cost.
 
     Each loop starts from all that was measured, and every ask carries the predictions made before it was told.
     """

@@ -13,7 +13,9 @@ from harness.nas.searchers.crowding import ranks
 
 
 class Local(Searcher):
-    """Give one gene of a random member of the front another value (local search of Klein et al., arXiv 2405.02267).
+    """Give one gene of a random member of the front another value.
+
+    Local search of Klein et al., arXiv 2405.02267.
 
     It has no population and no predictor: what it finds beyond random search is what the neighbours of good networks are worth.
     """
@@ -38,7 +40,10 @@ class Local(Searcher):
 
 
 def neighbours(parents: np.ndarray, upper: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Return genomes (n, genes), each with one gene of its parent (n, genes) at another value, up to `upper` (genes,)."""
+    """Return genomes (n, genes), each with one gene of its parent at another value.
+
+    Parents are (n, genes), values go up to `upper` (genes,).
+    """
     children, rows = parents.copy(), np.arange(len(parents))
     genes = generator.choice(np.flatnonzero(upper), size=len(parents))
     step = 1 + (generator.random(len(parents)) * upper[genes]).astype(int)

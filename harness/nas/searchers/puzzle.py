@@ -18,7 +18,9 @@ LINEARISED = 3  # times that sizes are taken anew around a solution: dropping a 
 
 
 class Puzzle(Searcher):
-    """Add up the fitness of each gene's levels alone in the dense model, and let a knapsack choose for a grid of sizes.
+    """Add up the fitness of each gene's levels alone in the dense model.
+
+    A knapsack chooses for a grid of sizes.
 
     Levels that were not measured are interpolated. The program is solved after one level of every gene, then after each
     further one, so an early stop has solutions too.
@@ -103,7 +105,10 @@ def interpolated(losses: list[dict[int, float]], upper: np.ndarray) -> list[np.n
 def solution(
     landscape: Landscape, table: list[np.ndarray], dense: np.ndarray, level: float, generator: np.random.Generator
 ) -> np.ndarray:
-    """Return the genome (genes,) of the least summed loss within that size, repaired where sizes do not add up."""
+    """Return the genome (genes,) of the least summed loss within that size.
+
+    It is repaired where sizes do not add up.
+    """
     losses, genes = np.concatenate(table), np.repeat(np.arange(len(table)), [len(row) for row in table])
     values = np.concatenate([np.arange(len(row)) for row in table])
     around = dense

@@ -1,4 +1,7 @@
-"""Stratified random search: genomes spread evenly over parameters, where uniform ones cluster at mid size."""
+"""Stratified random search: genomes spread evenly over parameters.
+
+Uniform ones cluster at mid size.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from harness.nas.searchers.base import Ask, Exploration, Landscape, Searcher
 
 
 class Stratified(Searcher):
-    """Ask for the seeds, then for samples with one genome in each of `batch` bins of parameters (whittle's sampler)."""
+    """Ask for the seeds, then for samples, one in each of `batch` bins of parameters.
+
+    whittle's sampler.
+    """
 
     NAME: ClassVar[str] = "stratified"
     SOURCE: ClassVar[str] = "arXiv 2410.06479"

@@ -34,7 +34,9 @@ def mutated(
 def switched(
     parent: np.ndarray, upper: np.ndarray, count: int, most: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Return children (count, genes) with k genes one step up and k down, k the lesser of two draws from 1 to `most`.
+    """Return children (count, genes) with k genes one step up and k down.
+
+    k is the lesser of two draws from 1 to `most`.
 
     EvoPress's level switch (arXiv 2410.14649, algorithm 1): few switches are tried more often than many.
     """

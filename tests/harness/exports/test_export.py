@@ -1,4 +1,7 @@
-"""harness export: a variant leaves as files that others load, checked, with a card; anything else is refused in a line."""
+"""harness export: a variant leaves as files that others load, checked, with a card.
+
+Anything else is refused in a line.
+"""
 
 import json
 import os
@@ -11,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness.cli import main
 from harness.exports.all_formats import formats
-from harness.exports.export import Held, stored_logits
+from harness.exports.export_format import Held, stored_logits
 from harness.exports.hf import HuggingFace
 from harness.spec import CHECKPOINT
 

@@ -1,4 +1,7 @@
-"""A decoder in a GGUF file computes in llama.cpp what it computes in transformers, whatever its layers lack."""
+"""A decoder in a GGUF file computes in llama.cpp what it computes in transformers.
+
+Whatever its layers lack.
+"""
 
 import copy
 

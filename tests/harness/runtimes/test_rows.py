@@ -1,4 +1,7 @@
-"""Runtimes beside torch: rows of their own, measured where they run, scored with the weights that are deployed."""
+"""Runtimes beside torch: rows of their own, measured where they run.
+
+They are scored with the weights that are deployed.
+"""
 
 import numpy as np
 import pyarrow.parquet as pq

@@ -46,7 +46,10 @@ class Export:
 
 
 def stored_logits(held: Held, ids: Sequence[int]) -> np.ndarray:
-    """Return the logits (tokens, vocabulary) float32 of the variant as the store has it, computed in torch."""
+    """Return the logits (tokens, vocabulary) float32 of the variant as the store has it.
+
+    They are computed in torch.
+    """
     import torch
 
     model = stored_model(held)
