@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+BITS = {"float32": 32, "bfloat16": 16, "float16": 16}  # a weight of a dtype
 HALF = 16  # bits a weight of the dense model that shares are of, whatever the run computes in
 
 
@@ -23,6 +24,11 @@ class Outline(NamedTuple):
     def outside(self) -> int:
         """Return the parameters of embeddings and head."""
         return self.tokens * self.hidden * (1 if self.tied else 2)
+
+
+def share_of_dense(taken: float, parameters: float) -> float:
+    """Return bytes as a share of those that the dense model's parameters take in 16 bits."""
+    return taken / (parameters * HALF / 8)
 
 
 def budget(share: float, outline: Outline, bits: tuple[float, float], header: float) -> float | None:

@@ -5,6 +5,7 @@ First in its own dtype, and from that in fewer bits.
 
 from __future__ import annotations
 
+from harness import registry
 from harness.runtimes.all_runtimes import runtime
 from harness.spec import ARTIFACT, Cost, Step, Work
 
@@ -55,7 +56,7 @@ class Requantize(Step):
         return Cost(seconds=4)
 
     def checkpoint_share(self) -> float:
-        return 0.55
+        return registry.quantizers()[self.form].SHARE
 
     def run(self, work: Work) -> None:
         kind = runtime(self.runtime)

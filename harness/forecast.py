@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from harness import weights
+from harness.bytes_budget import BITS
 from harness.graph import Plan
 from harness.machine import environment
 from harness.models.source import Import
@@ -18,7 +19,6 @@ from harness.words.sizes import storage
 BACKWARD = 3.2  # of a forward pass, that a training pass takes
 DECODE = 40.0  # forward tokens that one decoded token costs, batch 1
 UNKNOWN = 135e6  # parameters, where neither store nor source says how many
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}  # a parameter
 
 
 def seconds(step: Step, parameters: float, rate: float, history: dict[str, float]) -> float:
@@ -93,7 +93,7 @@ def size_notice(plan: Plan, store: Store) -> str:
 
 def disk(steps: Iterable[Node], plan: Plan, store: Store) -> float:
     """Return the bytes that the checkpoints of `steps` take at most."""
-    dense = model_parameters(plan, store) * BYTES[plan.run.resolved_dtype]
+    dense = model_parameters(plan, store) * BITS[plan.run.resolved_dtype] / 8
     return dense * sum(share(node) for node in steps)
 
 

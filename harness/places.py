@@ -17,7 +17,6 @@ from harness.runtimes.runtime import TORCH
 from harness.spec import Method, Node, Quantizer
 
 NONE = "none"
-BITS = {"float32": 32, "bfloat16": 16, "float16": 16}  # a weight of a run's dtype
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def budget(
     """
     where, name = pair
     size = outline(source)
-    quantizer, working = registry.quantizer(name), BITS[run.resolved_dtype]
+    quantizer, working = registry.quantizer(name), bytes_budget.BITS[run.resolved_dtype]
     bits = quantizer.bits(working, size.hidden, size.tied) if quantizer else (working, working)
     reached = bytes_budget.budget(
         share, size, bits, header=runtime(where).HEADER * size.tokens if where != TORCH else 0

@@ -66,7 +66,7 @@ class Layer:
 
     @property
     def heads(self) -> int:
-        return self.groups * self.shape.queries if self.shape.groups else self.groups
+        return self.groups * self.shape.queries
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from harness.gguf.layout import Geometry, Layout, Part, layout
 from harness.gguf.vocabulary import header
 from harness.models import anatomy
+from harness.models.per_layer import PREFIX
 
 gguf: Any = library
 TYPES = {torch.bfloat16: "BF16", torch.float16: "F16", torch.float32: "F32"}
@@ -36,7 +37,7 @@ def of_model(model: PreTrainedModel) -> Layout:
         raise ValueError("gate and up projections with biases have no place in llama.cpp's architectures")
     output_bias = sample.o_proj.bias is not None or (with_mlp is not None and with_mlp.down_proj.bias is not None)
     geometry = Geometry(
-        family=config.model_type.removeprefix("per_layer_"),
+        family=config.model_type.removeprefix(PREFIX),
         hidden=config.hidden_size,
         queries=attends.queries,
         head_dim=attends.head_dim,
@@ -82,9 +83,8 @@ def write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path
     for key, value in header(tokenizer, model.config.vocab_size).items():
         _put(writer, key, value)
     weights = dict(model.named_parameters())
-    hidden = model.config.hidden_size
     for part in where.parts:
-        values = filled(part, weights, hidden)
+        values = filled(part, weights)
         stored = gguf.GGMLQuantizationType[kind if values.ndim == 2 else "F32"]
         writer.add_tensor(part.name, gguf.quantize(values, stored), raw_dtype=stored)
     writer.write_header_to_file()
@@ -106,7 +106,7 @@ def _put(writer: Any, key: str, value: Any) -> None:
         writer.add_array(key, value)
 
 
-def filled(part: Part, weights: dict[str, Any], hidden: int) -> np.ndarray:
+def filled(part: Part, weights: dict[str, Any]) -> np.ndarray:
     """Return the tensor of a part, float32: its sources reordered, zeros behind them, or its constant."""
     if not part.sources:
         return np.full((part.rows, part.columns) if part.columns else (part.rows,), part.constant, dtype=np.float32)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from harness.gguf.layout import PER_LAYER
 from harness.machine.environment import threads
 from harness.models.described import Description
 from harness.runtimes.runtime import Runtime
@@ -22,7 +23,6 @@ FILE = "model.gguf"
 TYPES = {"q8_0": 7, "q6_k": 18, "q5_k_m": 17, "q4_k_m": 15, "q4_0": 2}  # llama.cpp's numbers of file types
 ERROR = 4  # of llama.cpp's levels of messages
 ERRORS: list[str] = []  # its latest ones
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 
 
 class LlamaCpp(Runtime):
@@ -32,15 +32,13 @@ class LlamaCpp(Runtime):
     """
 
     NAME = "llamacpp"
-    TITLE = "llama.cpp"
-    MODULE = "cyllama"
     PACKAGE = "cyllama"
     HEADER: ClassVar[float] = 37.0  # the token, its kind, and the merge that makes it
 
     @classmethod
     def refuses(cls, model: Description, methods: Sequence[Method]) -> str:
-        if model.family and model.family not in FAMILIES:
-            return f"{model.family} models are not written into GGUF files here; it takes {', '.join(FAMILIES)}"
+        if model.family and model.family not in PER_LAYER:
+            return f"{model.family} models are not written into GGUF files here; it takes {', '.join(PER_LAYER)}"
         for method in methods:
             if not method.STANDARD_LAYERS:
                 return f"llama.cpp has no architecture for what {method.NAME} makes"
@@ -114,10 +112,7 @@ def loaded(path: Path, **settings: Any) -> Any:
 
 
 def check_tokens(path: Path, tokenizer: Any) -> None:
-    """Raise ValueError where llama.cpp cuts text of many scripts into other tokens.
-
-    Than the checkpoint's tokenizer does.
-    """
+    """Raise ValueError where llama.cpp cuts text of many scripts otherwise than the tokenizer."""
     from harness.gguf.vocabulary import same_tokens
     from harness.models.gguf_tokenizer import SAMPLE
 

@@ -45,8 +45,6 @@ class Runtime:
     """
 
     NAME: ClassVar[str]
-    TITLE: ClassVar[str]
-    MODULE: ClassVar[str]  # what has to be importable
     PACKAGE: ClassVar[str]  # the distribution that brings it
     HEADER: ClassVar[float] = 0.0  # bytes of an artifact a token of the vocabulary that are no weights, about
 

@@ -6,9 +6,9 @@ Rows that were not scored as asked, or not on all that was asked.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from harness.bytes_budget import share_of_dense
 from reports.variants import Row, dense_row, name, number, one_line
 
-HALF = 2  # bytes a parameter of the dense model that shares of bytes are of
 NEAR = 0.02  # share of the dense parameters by which papers' roundings to whole layers miss a budget at most, or it is said
 
 
@@ -52,9 +52,10 @@ def _missed(row: Row, dense: Row | None) -> float | None:
 def _missed_bytes(row: Row, dense: Row | None) -> float | None:
     """The share of the dense bytes in 16 bits that a row takes, where it is not what was asked for."""
     asked, whole, taken = number(row, "bytes_asked"), number(dense or {}, "parameters"), number(row, "bytes_on_disk")
-    if asked is None or not whole or taken is None or abs(taken / (HALF * whole) / asked - 1) <= NEAR:
+    if asked is None or not whole or taken is None:
         return None
-    return taken / (HALF * whole)
+    share = share_of_dense(taken, whole)
+    return None if abs(share / asked - 1) <= NEAR else share
 
 
 def _of(row: Row, dense: Row | None) -> Iterator[str]:
