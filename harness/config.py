@@ -222,7 +222,9 @@ def _read(key: str, text: str) -> Any:
         return grammar.value(text)
     kind = str(fields[section].model_fields[name].annotation)
     if "tuple" in kind:
-        return (grammar.texts if "str" in kind else grammar.scalars)(text)
+        return (
+            None if text == "null" and "None" in kind else (grammar.texts if "str" in kind else grammar.scalars)(text)
+        )
     return grammar.text(text) if any(word in kind for word in ("str", "Path", "Literal")) else grammar.scalar(text)
 
 

@@ -45,7 +45,7 @@ class Export(Verb):
             one_of(self.format, list(formats()), what="format")
         if len(self.names) != 1:
             raise ValueError("harness export takes one variant, such as dense or middle@0.8")
-        target = home(self.to)
+        target = home(self.to).resolve()
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise ValueError(f"to={self.to} is there already and not empty; choose a new folder")
         store = readable(self.store)
@@ -84,9 +84,11 @@ def _export(variant: dict[str, Any], run: dict[str, Any], store: Store, kind: ty
         steps = [store.record(key)["title"] for key in variant["chain"]]
         use = kind.use(draft, target.name)
         (draft / FILE).write_text(card(row, rows, facts, steps=steps, stored=stored, use=use))
-        if target.exists():
-            target.rmdir()
-        draft.rename(target)
+        if target.exists():  # an empty folder stays the one it is: somebody may stand in it
+            for path in draft.iterdir():
+                path.rename(target / path.name)
+        else:
+            draft.rename(target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     size = storage(sum(path.stat().st_size for path in target.rglob("*") if path.is_file()))

@@ -72,6 +72,11 @@ def test_what_takes_no_more_unpruned_or_saves_no_bytes_is_told(tmp_path):
     ]
 
 
+def test_null_is_no_budget_in_bytes(tmp_path):
+    plan, _ = planned(tmp_path, "methods=[middle]", "bytes=null", "budgets=[0.8]", "quantizers=[none]")
+    assert [(each.name, each.bytes) for each in plan.variants] == [("dense", None), ("middle@0.8", None)]
+
+
 def test_two_ways_of_saying_how_small_are_refused(tmp_path):
     with pytest.raises(ConfigErrors, match="bytes and budgets are two ways to say how small; write one"):
         planned(tmp_path, "methods=[middle]", "bytes=[0.5]", "budgets=[0.8]")

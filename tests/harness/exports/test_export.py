@@ -123,6 +123,13 @@ def test_what_cannot_be_exported_is_refused_in_a_line(finished, tmp_path, capsys
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
 
 
+def test_an_empty_folder_that_one_stands_in_is_filled(finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "dense", "to=.", f"store={finished[1].root}"]) == 0
+    assert {"README.md", "config.json", "model.safetensors"} <= {path.name for path in tmp_path.iterdir()}
+    assert [path.name for path in tmp_path.parent.iterdir() if path.name.endswith(".draft")] == []
+
+
 def test_weights_that_were_let_go_are_told(tmp_path, capsys):
     _, store, _, _ = ran(tmp_path, "methods=[middle]", "budgets=[0.8]", "quantizers=[none]", "measure.speed=false")
     assert main(["tidy", f"store={store.root}"]) == 0
