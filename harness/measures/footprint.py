@@ -148,7 +148,9 @@ def flops_per_token(model: object, tokens: int = FLOP_TOKENS) -> float | None:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    if any(type(weight.data).__name__ not in ("Tensor", "Parameter") for weight in model.parameters()):  # type: ignore[attr-defined]
+    from harness.models.size import has_quantized
+
+    if has_quantized(model):
         return None
     ids = torch.zeros(1, tokens, dtype=torch.long, device=model.device)  # type: ignore[attr-defined]
     kernels = ("flash_attention", "efficient_attention", "cudnn_attention", "flash_attention_for_cpu")

@@ -22,6 +22,11 @@ def _nonzero(weight: Tensor) -> int:
     return int(torch.count_nonzero(stored if stored is not None else weight.detach()))
 
 
+def has_quantized(model: nn.Module) -> bool:
+    """Tell whether a weight is held by a quantization library's own kind of tensor."""
+    return any(type(weight.data).__name__ not in ("Tensor", "Parameter") for weight in model.parameters())
+
+
 def resident_bytes(model: nn.Module) -> int:
     """Return the bytes that the weights take once loaded, tied ones counted once."""
     return sum(_bytes(parameter) for parameter in model.parameters())

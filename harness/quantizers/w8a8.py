@@ -31,9 +31,12 @@ class W8A8(Quantizer):
         from transformers import TorchAoConfig
 
         from harness.models.checkpoint import copy_tokenizer, loaded, quiet
+        from harness.models.size import has_quantized
 
         how = TorchAoConfig(Int8DynamicActivationInt8WeightConfig())
         model = loaded(source, dtype="auto", quantization_config=how)
+        if not has_quantized(model):
+            raise ValueError(f"w8a8 finds no linear to quantize in a {model.config.model_type} model")
         with quiet():
             model.save_pretrained(target)
         copy_tokenizer(source, target)

@@ -18,6 +18,7 @@ from harness.models import checkpoint
 from harness.models.source import Import, ModelSource, check
 from harness.outside.run_command import load_result
 from harness.quantizers.int8 import Int8
+from harness.quantizers.w8a8 import W8A8
 from harness.spec import Work
 
 UP = "model.layers.0.mlp.up_proj.weight"
@@ -226,9 +227,10 @@ def test_any_causal_model_comes_in_with_its_facts(tiny, tmp_path):
     assert actual["parameters"] == sum(weight.numel() for weight in checkpoint.load(folder).parameters())
 
 
-def test_int8_that_finds_nothing_to_quantize_is_no_int8_row(tiny, tmp_path):
-    with pytest.raises(ValueError, match="no linear to quantize in a gpt2"):
-        Int8().apply(other_family(tiny, tmp_path), tmp_path / "int8")
+@pytest.mark.parametrize("kind", [Int8, W8A8], ids=lambda kind: kind.NAME)
+def test_a_quantizer_that_finds_nothing_to_quantize_makes_no_row(kind, tiny, tmp_path):
+    with pytest.raises(ValueError, match=f"{kind.NAME} finds no linear to quantize in a gpt2"):
+        kind().apply(other_family(tiny, tmp_path), tmp_path / "quantized")
 
 
 def other_family(tiny, tmp_path: Path) -> Path:
