@@ -97,7 +97,7 @@ class RunConfig(_Section):
     )
     quantizers: Annotated[tuple[str, ...], Field(min_length=1)] = Field(description="what is layered on every variant")
     runtimes: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        description="where every variant is run: torch (transformers as it is), llamacpp"
+        description="where every variant is run: torch (transformers as it is), llamacpp, openvino"
     )
     limit: Annotated[Whole, Field(gt=0)] | None = Field(
         description="items of each task, as lm-eval counts them; null for all"

@@ -13,7 +13,7 @@ from harness.models.outlines import outline
 from harness.models.source import ModelSource
 from harness.quantize import Quantize
 from harness.runtimes.all_runtimes import runtime
-from harness.runtimes.runtime import TORCH
+from harness.runtimes.runtime import TORCH, own_bits
 from harness.spec import Method, Node, Quantizer
 
 NONE = "none"
@@ -95,7 +95,7 @@ def budget(
     where, name = pair
     size = outline(source)
     quantizer, working = registry.quantizer(name), bytes_budget.BITS[run.resolved_dtype]
-    bits = quantizer.bits(working, size.hidden, size.tied) if quantizer else (working, working)
+    bits = runtime(where).bits(quantizer, working, size) if where != TORCH else own_bits(quantizer, working, size)
     reached = bytes_budget.budget(
         share, size, bits, header=runtime(where).HEADER * size.tokens if where != TORCH else 0
     )

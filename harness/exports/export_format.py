@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from harness.runtimes.runtime import TORCH, Runtime
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,12 +19,14 @@ class Held(NamedTuple):
 
     checkpoint: Path
     artifact: Path | None
+    runtime: str = TORCH  # whose the artifact is
 
 
 class Export:
     """A format. A file of this room with one is a format: `harness export VARIANT format=NAME`."""
 
     NAME: ClassVar[str]
+    OF: ClassVar[str] = ""  # the runtime whose rows it is for, unless another is asked for
     TOLERANCE: ClassVar[float] = 0.0  # of the largest logit, by which what is written may be off what is stored
 
     @classmethod
@@ -45,6 +50,47 @@ class Export:
         raise NotImplementedError(f"{cls.__name__} must implement use")
 
 
+class ArtifactExport(Export):
+    """The artifact of a row in `RUNTIME` as it was measured, or of a row in torch, converted now."""
+
+    RUNTIME: ClassVar[type[Runtime]]
+
+    @classmethod
+    def unavailable(cls) -> str:
+        return cls.RUNTIME.unavailable()
+
+    @classmethod
+    def write(cls, held: Held, target: Path) -> str:
+        from harness.models import checkpoint
+
+        if held.artifact is not None and held.runtime != cls.RUNTIME.NAME:
+            raise ValueError(f"this row is a file of {held.runtime}; export it as that, or the row in torch")
+        if held.artifact is not None:
+            shutil.copytree(held.artifact, target, dirs_exist_ok=True)
+        else:
+            if library := checkpoint.quantization(held.checkpoint):
+                raise ValueError(
+                    f"this row is quantized by {library}; export it as format=hf, or a row of {cls.RUNTIME.NAME} "
+                    f"as {cls.NAME}"
+                )
+            model, tokenizer = checkpoint.load(held.checkpoint), checkpoint.load_tokenizer(held.checkpoint)
+            cls.RUNTIME.convert(model, tokenizer, target)
+        return cls.stored(target)
+
+    @classmethod
+    def stored(cls, target: Path) -> str:
+        """Return in a few words how what was written stores its weights."""
+        raise NotImplementedError(f"{cls.__name__} must implement stored")
+
+    @classmethod
+    def logits(cls, target: Path, ids: Sequence[int]) -> np.ndarray:
+        engine = cls.RUNTIME.engine(target, threads=1, batch=1, tokens=len(ids))
+        try:
+            return engine.logits(ids)
+        finally:
+            engine.close()
+
+
 def stored_logits(held: Held, ids: Sequence[int]) -> np.ndarray:
     """Return the logits (tokens, vocabulary) float32 of the variant as the store has it.
 
@@ -60,7 +106,7 @@ def stored_logits(held: Held, ids: Sequence[int]) -> np.ndarray:
 def stored_model(held: Held) -> PreTrainedModel:
     """Return the variant's model: of an artifact with the weights that it holds."""
     from harness.models import checkpoint
-    from harness.runtimes.llamacpp import LlamaCpp
+    from harness.runtimes.all_runtimes import runtime
 
     model = checkpoint.load(held.checkpoint)
-    return LlamaCpp.restored(held.artifact, model) if held.artifact is not None else model
+    return runtime(held.runtime).restored(held.artifact, model) if held.artifact is not None else model

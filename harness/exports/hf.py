@@ -6,9 +6,10 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from harness.exports.export_format import Export, Held
+from harness.runtimes.runtime import TORCH
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,15 +24,14 @@ class HuggingFace(Export):
     """
 
     NAME = "hf"
+    OF: ClassVar[str] = TORCH
 
     @classmethod
     def write(cls, held: Held, target: Path) -> str:
         from harness.models import checkpoint
 
         if held.artifact is not None:
-            raise ValueError(
-                "this row is a file of another runtime; export it as format=gguf, or the row in torch as hf"
-            )
+            raise ValueError(f"this row is a file of {held.runtime}; export it as that, or the row in torch as hf")
         shutil.copytree(held.checkpoint, target, dirs_exist_ok=True)
         if library := checkpoint.quantization(held.checkpoint):
             return f"quantized weights of {library}"

@@ -21,6 +21,7 @@ class Int8(Quantizer):
     """
 
     NAME = "int8"
+    RUNTIMES = frozenset({"torch", "openvino"})
     SHARE = 0.75  # half of the decoder's 16 bits; embeddings stay
 
     def bits(self, working: int, hidden: int, tied: bool) -> tuple[float, float]:

@@ -9,15 +9,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from harness.bytes_budget import Outline
 from harness.machine import environment
 from harness.models.described import Description
-from harness.spec import Method
+from harness.spec import Method, Quantizer
 
 if TYPE_CHECKING:
     import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TORCH = "torch"  # transformers in torch, in which checkpoints are what they are
+
+
+def own_bits(quantizer: Quantizer | None, working: int, size: Outline) -> tuple[float, float]:
+    """Return the bits a weight takes in the layers and outside of them, as the quantizer says."""
+    return quantizer.bits(working, size.hidden, size.tied) if quantizer else (working, working)
 
 
 class Engine(Protocol):
@@ -46,6 +52,7 @@ class Runtime:
 
     NAME: ClassVar[str]
     PACKAGE: ClassVar[str]  # the distribution that brings it
+    ROUNDING: ClassVar[float] = 1e-3  # of the largest logit, the mean by which weights in 32 bits are off torch here
     HEADER: ClassVar[float] = 0.0  # bytes of an artifact a token of the vocabulary that are no weights, about
 
     @classmethod
@@ -64,6 +71,11 @@ class Runtime:
     def refuses(cls, model: Description, methods: Sequence[Method]) -> str:
         """Return why it cannot compute what these methods make of the model; empty where it can."""
         return ""
+
+    @classmethod
+    def bits(cls, quantizer: Quantizer | None, working: int, size: Outline) -> tuple[float, float]:
+        """Return the bits a weight takes in the layers and outside of them, in a quantizer, or as it is."""
+        return own_bits(quantizer, working, size)
 
     @classmethod
     def convert(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, target: Path) -> None:

@@ -31,7 +31,7 @@ class Export(Verb):
     NAME: ClassVar[str] = "export"
     NAMES: ClassVar[str] = "VARIANT"
     to: str = Field(description="folder to write into, which must be new or empty")
-    format: str = Field("", description="hf or gguf; empty for that of the row's runtime")
+    format: str = Field("", description="hf, gguf, openvino or onnx; empty for that of the row's runtime")
     store: str = Field(STORE, description=STORE_MEANS)
     run: str = Field("", description=RUN_MEANS)
 
@@ -54,11 +54,19 @@ class Export(Verb):
         if self.names[0] not in by_name:
             raise ValueError(f"variant {self.names[0]} is not in the run; {nearest(self.names[0], list(by_name))}")
         variant = by_name[self.names[0]]
-        kind = formats()[self.format or ("hf" if variant.get("runtime", "torch") == "torch" else "gguf")]
+        kind = formats()[self.format or _format(variant)]
         if why := kind.unavailable():
             raise ValueError(f"format={kind.NAME} {why}")
         _export(variant, run, store, kind, target)
         return DONE
+
+
+def _format(variant: dict[str, Any]) -> str:
+    """Return the format of a variant's own runtime."""
+    from harness.exports.all_formats import formats
+
+    own = variant.get("runtime", "torch")
+    return next(name for name, kind in formats().items() if own == kind.OF)
 
 
 def _export(variant: dict[str, Any], run: dict[str, Any], store: Store, kind: type[Format], target: Path) -> None:
@@ -118,7 +126,7 @@ def _held(variant: dict[str, Any], store: Store) -> Held:
     checkpoint = places[CHECKPOINT]
     if checkpoint is None:
         raise ValueError(f"{variant['name']} has no checkpoint in the store: it failed, or was not made yet")
-    return Held(checkpoint, places[ARTIFACT])
+    return Held(checkpoint, places[ARTIFACT], variant.get("runtime", "torch"))
 
 
 def _compared(kind: type[Format], held: Held, written: Path) -> float:

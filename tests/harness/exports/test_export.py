@@ -19,7 +19,7 @@ from harness.exports.hf import HuggingFace
 from harness.spec import CHECKPOINT
 
 QUICK = (
-    *("methods=[middle,uniform]", "budgets=[0.8]", "quantizers=[none,int8,q8_0]", "runtimes=[torch,llamacpp]"),
+    *("methods=[middle,uniform]", "budgets=[0.8]", "quantizers=[none,int8,q8_0]", "runtimes=[torch,llamacpp,openvino]"),
     "measure.speed=false",
 )
 NAMES = ["dense", "dense+int8", "middle@0.8", "uniform@0.8"]
@@ -85,6 +85,29 @@ def test_a_gguf_file_is_that_of_the_row(name, finished, exported, capsys):
     assert ("Q8_0" in said) == ("q8_0" in name)
 
 
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("middle@0.8", "openvino"),
+        ("middle@0.8:openvino", "openvino"),
+        ("middle@0.8+int8:openvino", "openvino"),
+        ("middle@0.8", "onnx"),
+        ("dense", "onnx"),
+    ],
+)
+def test_a_graph_runs_by_the_lines_of_its_card(name, form, exported):
+    folder = exported(name, f"format={form}")
+    script = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    run = subprocess.run([sys.executable, "-c", script], cwd=folder.parent, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout
+
+
+@pytest.mark.parametrize("end", ["", "+int8"])
+def test_a_row_leaves_in_the_format_of_its_runtime(end, exported):
+    assert (exported(f"middle@0.8{end}:openvino") / "openvino_model.xml").is_file()
+
+
 def test_a_card_says_how_the_model_was_made_measured_and_is_run(exported):
     card = (exported("middle@0.8+q8_0:llamacpp") / "README.md").read_text()
     assert card.startswith("# middle@0.8+q8\\_0:llamacpp\n")
@@ -114,7 +137,10 @@ def test_what_cannot_be_exported_is_refused_in_a_line(finished, tmp_path, capsys
     assert "did you mean middle@0.8 or" in refused(capsys, "middle@0.7", to, store)
     assert "format gguff is unknown; did you mean gguf?" in refused(capsys, "dense", to, store, "format=gguff")
     assert "is quantized by torchao" in refused(capsys, "dense+int8", to, store, "format=gguf")
-    assert "export it as format=gguf" in refused(capsys, "dense+q8_0:llamacpp", to, store, "format=hf")
+    assert "is a file of llamacpp; export it as that" in refused(capsys, "dense+q8_0:llamacpp", to, store, "format=hf")
+    assert "is a file of openvino; export it as that" in refused(capsys, "dense:openvino", to, store, "format=gguf")
+    assert "is quantized by torchao" in refused(capsys, "dense+int8", to, store, "format=openvino")
+    assert "is quantized by torchao" in refused(capsys, "dense+int8", to, store, "format=onnx")
     assert "takes one variant" in refused(capsys, to, store)
     assert "harness export needs to=" in refused(capsys, "dense", store)
     (tmp_path / "full").mkdir()
@@ -138,6 +164,6 @@ def test_weights_that_were_let_go_are_told(tmp_path, capsys):
 
 
 def test_every_format_says_how_it_is_run(finished, exported):
-    assert set(formats()) == {"hf", "gguf"}
+    assert set(formats()) == {"hf", "gguf", "openvino", "onnx"}
     for kind in formats().values():
         assert "mine" in kind.use(held(finished, "dense"), "mine")

@@ -8,6 +8,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from absent_parts import PARTS, shaped
 from structured_models import made
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -16,32 +17,13 @@ from harness.gguf import model_file
 from harness.models import random_llama
 from harness.models.anatomy import layer_shapes
 from harness.models.per_layer import add_output_biases
-from harness.pruning.extraction import Keep, extract, whole
 from harness.runtimes.llamacpp import FILE, LlamaCpp, LlamaCppEngine
 
 IDS = torch.randint(2, 258, (96,), generator=torch.Generator().manual_seed(5))
-PARTS = {  # by layer (groups, channels) of what stays; others stay whole
-    "narrow": {1: (2, 96), 2: (4, 64)},
-    "unpadded": {0: (3, 77), 3: (1, 33)},
-    "no attention": {2: (0, 160)},
-    "no MLP": {2: (4, 0)},
-    "first without attention": {0: (0, 160)},
-    "last without MLP": {5: (4, 0)},
-    "last without attention": {5: (0, 64)},
-    "an empty layer": {3: (0, 0)},
-    "all of it": {0: (0, 64), 1: (2, 0), 3: (0, 0), 5: (1, 0)},
-}
 
 
 def tokenizer():
     return random_llama.build()[1]
-
-
-def shaped(model, parts):
-    keeps = whole(model)
-    for index, (groups, channels) in parts.items():
-        keeps[index] = Keep(index, torch.arange(groups), torch.arange(channels))
-    return extract(model, keeps)
 
 
 def in_llama_cpp(model, folder):

@@ -10,11 +10,15 @@ from runs import planned, ran
 
 from harness import weights
 from harness.config import ConfigErrors
+from harness.machine import environment
+from harness.runtimes.all_runtimes import runtime
 from harness.runtimes.llamacpp import LlamaCpp
+from harness.runtimes.openvino import OpenVino
 from reports.run import notes
 
-QUICK = ("methods=[middle]", "budgets=[0.8]", "quantizers=[none,int8,q4_0]", "runtimes=[torch,llamacpp]")
-NAMES = [f"{recipe}{end}" for recipe in ("dense", "middle@0.8") for end in ("", "+int8", ":llamacpp", "+q4_0:llamacpp")]
+QUICK = ("methods=[middle]", "budgets=[0.8]", "quantizers=[none,int8,q4_0]", "runtimes=[torch,llamacpp,openvino]")
+ENDS = ("", "+int8", ":llamacpp", "+q4_0:llamacpp", ":openvino", "+int8:openvino")
+NAMES = [f"{recipe}{end}" for recipe in ("dense", "middle@0.8") for end in ENDS]
 
 
 @pytest.fixture(scope="module")
@@ -30,21 +34,29 @@ def rows(finished):
 def test_every_pair_that_makes_sense_is_a_row_and_others_are_told(finished, rows):
     assert list(rows) == NAMES
     assert all(row["status"] == "ok" for row in rows.values())
-    assert finished[0].notices[-2:] == [
+    assert finished[0].notices[-3:] == [
         "no rows in torch for q4_0: it lives in llamacpp",
-        "no rows in llamacpp for int8: it lives in torch",
+        "no rows in llamacpp for int8: it lives in openvino, torch",
+        "no rows in openvino for q4_0: it lives in llamacpp",
     ]
 
 
 def test_a_row_says_its_runtime(rows):
-    assert [row["runtime"] for row in rows.values()] == ["torch", "torch", "llamacpp", "llamacpp"] * 2
+    assert [row["runtime"] for row in rows.values()] == [
+        "torch",
+        "torch",
+        "llamacpp",
+        "llamacpp",
+        "openvino",
+        "openvino",
+    ] * 2
 
 
 def test_the_weights_of_a_checkpoint_are_scored_once(finished):
     by_name = {variant.name: variant for variant in finished[0].variants}
     keys = {name: variant.measures["evaluate"].key for name, variant in by_name.items()}
-    assert keys["dense"] == keys["dense:llamacpp"]
-    assert len(set(keys.values())) == 6
+    assert keys["dense"] == keys["dense:llamacpp"] == keys["dense:openvino"]
+    assert len(set(keys.values())) == 8
 
 
 def answers(finished, name):
@@ -54,8 +66,9 @@ def answers(finished, name):
     return np.array([value for row in rows for value in row["loglikelihoods"]])
 
 
-def test_fewer_bits_are_scored_as_the_file_holds_them(finished):
-    dense, fewer = answers(finished, "dense"), answers(finished, "dense+q4_0:llamacpp")
+@pytest.mark.parametrize("name", ["dense+q4_0:llamacpp", "dense+int8:openvino"])
+def test_fewer_bits_are_scored_as_the_file_holds_them(name, finished):
+    dense, fewer = answers(finished, "dense"), answers(finished, name)
     assert 0 < np.abs(fewer - dense).max() < 0.1 * np.abs(dense).max()
 
 
@@ -63,7 +76,7 @@ def test_sizes_are_those_of_the_file_and_parameters_those_of_the_model(finished,
     _, store, _, _ = finished
     for variant in finished[0].variants:
         if variant.runtime != "torch":
-            size = LlamaCpp.size(store.folder(variant.checkpoint.key) / "artifact")
+            size = runtime(variant.runtime).size(store.folder(variant.checkpoint.key) / "artifact")
             assert rows[variant.name]["bytes_on_disk"] == size
             assert (
                 rows[variant.name]["parameters"]
@@ -72,15 +85,16 @@ def test_sizes_are_those_of_the_file_and_parameters_those_of_the_model(finished,
     assert rows["dense+q4_0:llamacpp"]["bytes_on_disk"] < 0.4 * rows["dense:llamacpp"]["bytes_on_disk"]
 
 
-def test_memory_is_that_of_a_process_without_torch(rows):
-    assert rows["dense:llamacpp"]["peak_memory_bytes"] < 0.5 * rows["dense"]["peak_memory_bytes"]
+@pytest.mark.parametrize("place", ["llamacpp", "openvino"])
+def test_memory_is_that_of_a_process_without_torch(place, rows):
+    assert rows[f"dense:{place}"]["peak_memory_bytes"] < 0.5 * rows["dense"]["peak_memory_bytes"]
 
 
 def test_both_references_of_a_speed_are_in_the_row(rows):
     for name, row in rows.items():
         own, of_torch = row["decode_ratio"], row["decode_of_torch"]
         assert row["decode_of_torch_low"] <= of_torch <= row["decode_of_torch_high"]
-        assert (own == of_torch) == (not name.endswith(":llamacpp"))
+        assert (own == of_torch) == (":" not in name)
 
 
 def test_the_ratio_to_torch_is_of_the_same_rounds(finished):
@@ -99,6 +113,8 @@ def test_the_runtime_agrees_with_torch_on_its_own_weights(rows):
     assert rows["dense:llamacpp"]["perplexity_drift"] < 1e-3
     assert rows["dense+q4_0:llamacpp"]["runtime_kl"] < 1e-2
     assert rows["dense+q4_0:llamacpp"]["same_first"] > 0.9
+    assert rows["dense:openvino"]["runtime_kl"] < 1e-3  # bfloat16, where the processor has it
+    assert rows["dense+int8:openvino"]["runtime_kl"] < 1e-2
 
 
 def test_a_report_says_what_such_rows_are(finished):
@@ -147,6 +163,11 @@ def test_a_runtime_that_is_not_installed_is_refused_with_the_command_that_instal
     )
 
 
+def test_a_library_that_quantizes_and_is_not_installed_is_refused_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "version", lambda name: "absent" if name == "nncf" else "1.0")
+    assert OpenVino.unavailable() == "needs nncf, which is not installed: pip install '.[openvino]'"
+
+
 def test_a_quantizer_that_lives_in_no_runtime_of_the_run_is_refused(tmp_path):
     [line] = refused(tmp_path, "quantizers=[none,q8_0]")
     assert line == "quantizer q8_0 lives in llamacpp, and runtimes=torch; add it"
@@ -156,6 +177,11 @@ def test_a_method_whose_results_a_runtime_cannot_compute_has_no_row_there(tmp_pa
     made, _ = planned(tmp_path, "methods=[slicegpt]", "budgets=[0.8]", "quantizers=[none]", "runtimes=[torch,llamacpp]")
     assert [variant.name for variant in made.variants] == ["dense", "dense:llamacpp", "slicegpt@0.8"]
     assert made.notices[-1] == "slicegpt has no row in llamacpp: llama.cpp has no architecture for what slicegpt makes"
+
+
+def test_what_slicegpt_makes_has_a_row_in_openvino(tmp_path):
+    made, _ = planned(tmp_path, "methods=[slicegpt]", "budgets=[0.8]", "quantizers=[none]", "runtimes=[openvino]")
+    assert [variant.name for variant in made.variants] == ["dense:openvino", "slicegpt@0.8:openvino"]
 
 
 def test_a_run_in_llamacpp_alone_has_its_dense_row_there(tmp_path):
