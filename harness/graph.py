@@ -164,6 +164,8 @@ def _texts(run: RunConfig, suite: suites.Suite) -> dict[str, str]:
     """
     written = [part for recipe in run.methods for part in recipes.parts(recipe)]
     needs = {need for part in written for need in registry.parse(part, run.settings)[0].NEEDS}
+    if any(registry.quantizers()[name].CALIBRATED for name in run.quantizers if name in registry.quantizers()):
+        needs.add("calibration")
     shipped = "demo_instructions"
     return {
         "calibration": (run.calibration.text or suite.calibration) if needs else shipped,
@@ -207,7 +209,7 @@ def _variants(
                 for step in method.stages(setup):
                     checkpoint = Node(step, checkpoint)
             quantizer = registry.quantizer(name)
-            place = places.place(where, quantizer, checkpoint, dense)
+            place = places.place(where, quantizer, checkpoint, dense, setup)
             label = shown if budget is None else f"{shown}@{budget:g}"
             yield Variant(
                 name=label + (f"+{name}" if quantizer else "") + (f":{where}" if where != TORCH else ""),

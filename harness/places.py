@@ -14,7 +14,7 @@ from harness.models.source import ModelSource
 from harness.quantize import Quantize
 from harness.runtimes.all_runtimes import runtime
 from harness.runtimes.runtime import TORCH, own_bits
-from harness.spec import Method, Node, Quantizer
+from harness.spec import Method, Node, Quantizer, Setup
 
 NONE = "none"
 
@@ -52,6 +52,8 @@ def unusable(run: RunConfig) -> list[str]:
             lines.append(
                 f"quantizer {name} lives in {', '.join(sorted(homes))}, and runtimes={','.join(run.runtimes)}; add it"
             )
+        elif homes and TORCH in homes & set(run.runtimes) and (why := registry.quantizers()[name].unavailable()):
+            lines.append(f"quantizer {name}: {why}; or leave {name} out")
     return lines
 
 
@@ -111,10 +113,12 @@ def budget(
     return None
 
 
-def place(where: str, quantizer: Quantizer | None, checkpoint: Node, dense: Node) -> Place:
+def place(where: str, quantizer: Quantizer | None, checkpoint: Node, dense: Node, setup: Setup) -> Place:
     """Return the steps of a variant in a runtime; a pair that `pairs` yields."""
     if where == TORCH:
-        final = Node(Quantize(quantizer=quantizer), checkpoint) if quantizer else checkpoint
+        final = checkpoint
+        if quantizer:
+            final = Node(Quantize.of_run(quantizer, setup.calibration, setup.seed), checkpoint)
         return Place(TORCH, final, scored=final, computes=TORCH, references=(dense,))
     version = runtime(where).version()
     whole = Node(Convert(runtime=where), checkpoint)

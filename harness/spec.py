@@ -21,6 +21,7 @@ from harness.storage import sources
 from harness.storage.store import Corrupt
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel
 
     from harness.data.calibration import Calibration
@@ -293,6 +294,7 @@ class Quantizer(Spec):
     RUNTIMES: ClassVar[frozenset[str]] = frozenset(
         {"torch"}
     )  # where it lives; beside torch the runtime itself applies it
+    CALIBRATED: ClassVar[bool] = False  # looks at the run's calibration windows: `calibrate` instead of `apply`
 
     @classmethod
     def key_name(cls) -> str:
@@ -308,6 +310,18 @@ class Quantizer(Spec):
         `working` are the bits of the run's dtype, `hidden` is the width of most rows, `tied` tells that the head is the embeddings.
         """
         raise ValueError(f"quantizer {self.NAME} does not say how many bits a weight takes, which bytes= asks")
+
+    @classmethod
+    def unavailable(cls) -> str:
+        """Return why it cannot be applied here and what to do; empty where it can."""
+        return ""
+
+    def calibrate(self, source: Path, target: Path, tokens: Tensor, device: str) -> dict[str, Any]:
+        """Write the quantized model of `source` to `target`, given windows (samples, length).
+
+        Return its `parameters`, its `nonzero_parameters`, and what else is to be known of it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement calibrate")
 
     def apply(self, source: Path, target: Path) -> PreTrainedModel:
         """Write the quantized model of `source` to `target`, tokenizer included, and return it."""
