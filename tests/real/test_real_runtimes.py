@@ -1,4 +1,4 @@
-"""What is deployed is what is compared: the real SmolLM2-135M in llama.cpp beside torch.
+"""What is deployed is what is compared: SmolLM2-135M in llama.cpp and OpenVINO beside torch.
 
 On text of whole windows.
 """
@@ -18,6 +18,7 @@ from harness.models import source
 from harness.models.gguf_tokenizer import SAMPLE
 from harness.runtimes import llamacpp
 from harness.runtimes.llamacpp import FILE, LlamaCpp
+from harness.runtimes.openvino import OpenVino
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(2700)]  # a processor without 16-bit instructions takes its time
 LENGTH = 512
@@ -40,11 +41,11 @@ def pruned(name, real):
     return registry.build(registry.methods()[name], {"budget": 0.8}).compress(model, Calibration(ids.view(4, -1)))
 
 
-def apart(model, folder, ids):
+def apart(model, folder, ids, kind=LlamaCpp):
     """Return KL a token, the share of equal first choices, and the runtime's perplexity over torch's."""
     with torch.inference_mode():
         ours = model(input_ids=ids[None], use_cache=False).logits[0].numpy()
-    engine = LlamaCpp.engine(folder, threads=torch.get_num_threads(), batch=1, tokens=LENGTH)
+    engine = kind.engine(folder, threads=torch.get_num_threads(), batch=1, tokens=LENGTH)
     kl, same, here, there = compared(ours, engine.logits(ids.tolist()), ids.numpy())
     engine.close()
     return kl / LENGTH, same / LENGTH, torch.tensor((there - here) / (LENGTH - 1)).exp().item()
@@ -58,6 +59,29 @@ def test_perplexity_in_llama_cpp_is_that_of_torch_within_a_tenth_of_a_percent(na
     assert kl < 1e-4
     assert same > 0.99
     assert ratio == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["dense", "flap"])
+def test_perplexity_in_openvino_is_that_of_torch_within_half_a_percent(name, real, tmp_path):
+    """At its defaults: bfloat16 where the processor has it, keys and values in 8 bits."""
+    model = pruned(name, real)
+    OpenVino.convert(model, real[1], tmp_path)
+    kl, same, ratio = apart(model, tmp_path, real[2], OpenVino)
+    assert kl < 5e-3
+    assert same > 0.95
+    assert ratio == pytest.approx(1, abs=5e-3)
+
+
+@pytest.mark.parametrize("form", ["int8", "int4"])
+def test_fewer_bits_in_openvino_are_scored_by_what_the_graph_holds(form, real, tmp_path):
+    model, tokenizer, ids = real
+    OpenVino.convert(model, tokenizer, tmp_path / "whole")
+    OpenVino.quantize(tmp_path / "whole", tmp_path / form, form)
+    graph = OpenVino.restored(tmp_path / form, copy.deepcopy(model))
+    by_weights, _, _ = apart(graph, tmp_path / form, ids, OpenVino)  # what the runtime's arithmetic adds
+    by_bits, _, _ = apart(model, tmp_path / form, ids, OpenVino)  # what it loses against the dense model
+    assert by_weights < 0.02
+    assert by_weights < 0.7 * by_bits
 
 
 @pytest.mark.parametrize(("form", "most"), [("q8_0", 1.0), ("q4_0", 0.5)])
