@@ -80,7 +80,13 @@ def counted(model: nn.Module) -> Iterator[nn.Parameter]:
 
 def parameter_count(model: nn.Module) -> int:
     """Return the number of parameters, tied ones counted once."""
-    return sum(parameter.numel() for parameter in counted(model))
+    return sum(elements(parameter) for parameter in counted(model))
+
+
+def elements(parameter: nn.Parameter) -> int:
+    """Return how many weights a parameter holds, of which bitsandbytes packs two a byte."""
+    state = getattr(parameter, "quant_state", None)
+    return parameter.numel() if state is None else int(state.shape.numel())
 
 
 def outside_parameters(model: PreTrainedModel) -> int:

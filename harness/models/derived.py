@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from huggingface_hub.dataclasses import strict
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_MAPPING
 
 
 class Derivation(NamedTuple):
@@ -55,16 +55,29 @@ class Derivation(NamedTuple):
             self.place[name] = made
         return self.place[name]
 
+    def base(self, family: str, mixin: type, config: Any) -> Any:
+        """Return the class of a family's models without their head, with `mixin` ahead."""
+        parent: Any = MODEL_MAPPING[CONFIG_MAPPING[family]]
+        name = f"{self.name}{parent.__name__}"
+        if name not in self.place:
+            own = {"config_class": config, "__module__": self.place["__name__"], "__doc__": mixin.__doc__}
+            made: Any = type(name, (mixin, parent), own)
+            AutoModel.register(config, made, exist_ok=True)
+            made.register_for_auto_class("AutoModel")
+            self.place[name] = made
+        return self.place[name]
+
     def asked(self, name: str) -> tuple[str, str]:
-        """Return the family of the class that a checkpoint's `auto_map` names, and "config" or "causal".
+        """Return the family of the class that an `auto_map` names, and "config", "base" or "causal".
 
         AttributeError for others.
         """
         for family, config in CONFIG_MAPPING_NAMES.items():
             if name == f"{self.name}{config}":
                 return family, "config"
-            if name == f"{self.name}{config.removesuffix('Config')}ForCausalLM":
-                return family, "causal"
+            for kind, ending in (("causal", "ForCausalLM"), ("base", "Model")):
+                if name == f"{self.name}{config.removesuffix('Config')}{ending}":
+                    return family, kind
         raise AttributeError(f"module {self.place['__name__']} has no attribute {name}")
 
 

@@ -90,8 +90,10 @@ def resized(model: PreTrainedModel) -> Iterator[tuple[str, torch.Size, tuple[int
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Linear) and hasattr(module, "weight"):  # packed ones have theirs elsewhere
             wanted = (module.out_features, module.in_features)
-            if tuple(module.weight.shape) != wanted:
-                yield f"{name}.weight", module.weight.shape, wanted
+            packed = getattr(module.weight, "quant_state", None)  # of bitsandbytes, two weights a byte
+            shape = module.weight.shape if packed is None else packed.shape
+            if tuple(shape) != wanted:
+                yield f"{name}.weight", shape, wanted
 
 
 def _some(names: Collection[str]) -> str:

@@ -37,12 +37,17 @@ def add_output_biases(model: Any) -> None:
 
     `config.output_bias` says so.
     """
-    for layer in model.model.layers:
+    add_biases(model.model.layers)
+    model.config.output_bias = True
+
+
+def add_biases(layers: Any) -> None:
+    """Give o_proj and down_proj of these layers a bias of zeros where they have none."""
+    for layer in layers:
         for block, name in ((layer.self_attn, "o_proj"), (layer.mlp, "down_proj")):
             if not isinstance(block, Absent) and getattr(block, name).bias is None:
                 linear = getattr(block, name)
                 linear.bias = nn.Parameter(linear.weight.new_zeros(linear.out_features))
-    model.config.output_bias = True
 
 
 def cache_slots(kinds: list[str] | None, attends: list[bool]) -> tuple[list[str], list[int | None]]:
@@ -58,47 +63,84 @@ def cache_slots(kinds: list[str] | None, attends: list[bool]) -> tuple[list[str]
     return settled, [next(free[kind]) if here else None for kind, here in zip(settled, attends, strict=True)]
 
 
-class PerLayerWidths:
-    """Builds each decoder layer from its own configuration instead of the global one.
+def take_widths(config: Any) -> dict[int, dict[str, Any]]:
+    """Return each layer's own settings, and take them off the configuration.
 
-    A layer of no key-value heads, or of intermediate size 0, has no attention, or MLP, at all. With `output_bias` in the
-    configuration, o_proj and down_proj have biases, whatever the family.
+    The family's classes build layers of one shape by it, which `give_widths` replaces.
+    """
+    overrides = config.to_dict().get("per_layer_config") or {}
+    config.per_layer_config = None
+    return {int(index): values for index, values in overrides.items()}
+
+
+def give_widths(decoder: Any, config: Any, overrides: dict[int, dict[str, Any]]) -> None:
+    """Build the layers of a decoder that have settings of their own anew, and put the settings back.
+
+    A layer of no key-value heads, or of intermediate size 0, has no attention, or MLP, at all.
+    """
+    decoder.rotary_emb.config = copy.deepcopy(config)  # yarn asks for the head count, which per-layer ones refuse
+    layer_class = type(decoder.layers[0])
+    built = {index: {name: value for name, value in values.items() if value} for index, values in overrides.items()}
+    config.per_layer_config = {index: values for index, values in built.items() if values}
+    for index, values in overrides.items():
+        if built[index]:
+            layer = layer_class(config.per_layer_config[index], index)
+            layer.self_attn.config = config  # attention kernels are chosen on the global configuration
+            decoder.layers[index] = layer
+        if values.get("num_key_value_heads") == 0:
+            decoder.layers[index].self_attn = AbsentAttention()
+            decoder.layers[index].input_layernorm = nn.Identity()
+        if values.get("intermediate_size") == 0:
+            decoder.layers[index].mlp = AbsentMLP()
+            decoder.layers[index].post_attention_layernorm = nn.Identity()
+    config.per_layer_config = overrides
+    if getattr(config, "output_bias", False):
+        add_biases(decoder.layers)
+    settle_cache(decoder.layers, config)
+
+
+def settle_cache(layers: Any, config: Any) -> None:
+    """Give each layer with attention a slot of the cache, and each layer a kind of attention."""
+    blocks = [layer.self_attn for layer in layers]
+    kinds = getattr(config, "layer_types", None)
+    settled, slots = cache_slots(kinds, [not isinstance(block, Absent) for block in blocks])
+    for attention, slot in zip(blocks, slots, strict=True):
+        if slot is not None:
+            attention.layer_idx = slot
+    if kinds:
+        config.layer_types = settled
+
+
+class PerLayerBase:
+    """A decoder without its head, each layer built from its own configuration instead of the global one.
+
+    `AutoModel` loads it: what serves models builds them by that.
     """
 
     def __init__(self: Any, config: Any) -> None:
-        overrides = config.to_dict().get("per_layer_config") or {}
-        config.per_layer_config = None  # the parent builds uniform layers, which are replaced below
+        overrides = take_widths(config)
         family: Any = super()
         family.__init__(config)
-        self.model.rotary_emb.config = copy.deepcopy(
-            config
-        )  # yarn asks for the head count, which per-layer ones refuse
-        layer_class = type(self.model.layers[0])
-        overrides = {int(index): values for index, values in overrides.items()}
-        built = {index: {name: value for name, value in values.items() if value} for index, values in overrides.items()}
-        config.per_layer_config = {index: values for index, values in built.items() if values}
-        for index, values in overrides.items():
-            if built[index]:
-                layer = layer_class(config.per_layer_config[index], index)
-                layer.self_attn.config = config  # attention kernels are chosen on the global configuration
-                self.model.layers[index] = layer
-            if values.get("num_key_value_heads") == 0:
-                self.model.layers[index].self_attn = AbsentAttention()
-                self.model.layers[index].input_layernorm = nn.Identity()
-            if values.get("intermediate_size") == 0:
-                self.model.layers[index].mlp = AbsentMLP()
-                self.model.layers[index].post_attention_layernorm = nn.Identity()
-        config.per_layer_config = overrides
-        if getattr(config, "output_bias", False):
-            add_output_biases(self)
-        blocks = [layer.self_attn for layer in self.model.layers]
-        kinds = getattr(config, "layer_types", None)
-        settled, slots = cache_slots(kinds, [not isinstance(block, Absent) for block in blocks])
-        for attention, slot in zip(blocks, slots, strict=True):
-            if slot is not None:
-                attention.layer_idx = slot
-        if kinds:
-            config.layer_types = settled
+        give_widths(self, config, overrides)
+        self.post_init()
+
+
+class PerLayerWidths:
+    """Builds each decoder layer from its own configuration instead of the global one.
+
+    With `output_bias` in the configuration, o_proj and down_proj have biases, whatever the family.
+    """
+
+    def __init__(self: Any, config: Any) -> None:
+        overrides = take_widths(config)
+        family: Any = super()
+        family.__init__(config)
+        give_widths(self.model, config, overrides)
+        base = base_class(config.model_type.removeprefix(PREFIX))
+        config.auto_map = {
+            **(getattr(config, "auto_map", None) or {}),
+            "AutoModel": f"{__name__.rpartition('.')[2]}.{base.__name__}",
+        }
         self.post_init()
 
 
@@ -125,7 +167,15 @@ def causal_class(family: str) -> Any:
     return DERIVED.causal(family, PerLayerWidths, config_class(family))
 
 
+def base_class(family: str) -> Any:
+    """Return the class of per-layer decoders of a family without their head.
+
+    From then on `AutoModel` knows it.
+    """
+    return DERIVED.base(family, PerLayerBase, config_class(family))
+
+
 def __getattr__(name: str) -> Any:
     """Make the class that a checkpoint's `auto_map` names."""
     family, kind = DERIVED.asked(name)
-    return config_class(family) if kind == "config" else causal_class(family)
+    return {"config": config_class, "base": base_class, "causal": causal_class}[kind](family)

@@ -18,8 +18,17 @@ def nonzero_count(model: nn.Module) -> int:
 
 
 def _nonzero(weight: Tensor) -> int:
+    if four_bit(weight):
+        from bitsandbytes.functional import dequantize_4bit
+
+        return int(torch.count_nonzero(dequantize_4bit(weight.data, weight.quant_state)))
     stored = getattr(weight, "qdata", None)
     return int(torch.count_nonzero(stored if stored is not None else weight.detach()))
+
+
+def four_bit(weight: Tensor) -> bool:
+    """Tell whether bitsandbytes holds a weight in 4 bits."""
+    return getattr(weight, "quant_state", None) is not None
 
 
 def has_quantized(model: nn.Module) -> bool:
@@ -33,6 +42,8 @@ def resident_bytes(model: nn.Module) -> int:
 
 
 def _bytes(weight: Tensor) -> int:
+    if four_bit(weight):
+        return weight.numel() * weight.element_size() + weight.quant_state.absmax.nbytes
     names = getattr(weight, "tensor_data_names", None)
     parts = [getattr(weight, name) for name in names] if names else [weight]
     return sum(part.numel() * part.element_size() for part in parts)

@@ -25,7 +25,8 @@ HEAD = ["re:.*lm_head"]
 class FourBits(Quantizer):
     """Weights in 4 bits, a scale and a zero for every 64 of a row.
 
-    For 32 or 16 where these divide it and 64 does not. Projections whose rows none of them divides stay as they are; how many have which group stands in the step's result.
+    For 32 or 16 where these divide it and 64 does not. Projections whose rows none of them divides stay as they are; how many have
+    which group stands in the step's result.
     """
 
     CALIBRATED: ClassVar[bool] = True

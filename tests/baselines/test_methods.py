@@ -94,13 +94,22 @@ def test_the_result_reloads_bit_exact(name, tmp_path, tiny_folder):
 def test_every_quantizer_goes_on_top_of_every_result(name, budget, tmp_path, tiny_folder):
     checkpoint.save(copy.deepcopy(result(name, budget)).to(torch.bfloat16), tmp_path / "saved", tiny_folder)
     for label, quantizer in registry.quantizers().items():
-        if TORCH in quantizer.RUNTIMES:
-            if quantizer.CALIBRATED:
-                quantizer().calibrate(tmp_path / "saved", tmp_path / label, calibration().tokens, "cpu")
-            else:
-                quantizer().apply(tmp_path / "saved", tmp_path / label)
+        if TORCH in quantizer.RUNTIMES and quantized(quantizer(), tmp_path / "saved", tmp_path / label):
             with torch.no_grad():
                 assert checkpoint.load(tmp_path / label)(torch.arange(2, 12)[None]).logits.isfinite().all()
+
+
+def quantized(quantizer, source, target) -> bool:
+    """Quantize, and return whether there was something that the quantizer takes; a refusal says so in a line."""
+    try:
+        if quantizer.CALIBRATED:
+            quantizer.calibrate(source, target, calibration().tokens, "cpu")
+        else:
+            quantizer.apply(source, target)
+    except ValueError as error:
+        assert str(error).startswith(f"{quantizer.NAME} finds no linear to quantize in a ")
+        return False
+    return True
 
 
 @pytest.mark.parametrize(("place", "name", "budget"), DEPLOYED)

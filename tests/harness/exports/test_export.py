@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from runs import ran
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -74,6 +75,33 @@ def test_widths_of_their_own_load_where_this_project_is_not_installed(exported):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder.parent, env=environment
     )
     assert said.stdout.split() == ["PerLayerLlamaForCausalLM", "False"]
+
+
+def test_widths_of_their_own_load_without_a_head_as_servers_do(exported):
+    """Where this project is not installed: by `AutoModel`, which what serves models asks for."""
+    folder = exported("middle@0.8")
+    script = (
+        "import sys, torch\n"
+        "from transformers import AutoModel\n"
+        "model = AutoModel.from_pretrained(sys.argv[1], trust_remote_code=True).eval()\n"
+        "with torch.no_grad():\n"
+        "    torch.save(model(torch.arange(2, 40)[None]).last_hidden_state, sys.argv[2])\n"
+        "print(type(model).__name__, 'harness' in sys.modules)\n"
+    )
+    environment = {**os.environ, "HF_MODULES_CACHE": str(folder.parent / "modules")}
+    said = subprocess.run(
+        [sys.executable, "-c", script, str(folder), str(folder / "states.pt")],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder.parent,
+        env=environment,
+    )
+    assert said.stdout.split() == ["PerLayerLlamaModel", "False"]
+    model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True).eval()
+    with torch.no_grad():
+        states = model.model(torch.arange(2, 40)[None]).last_hidden_state
+    assert torch.equal(states, torch.load(folder / "states.pt"))
 
 
 @pytest.mark.parametrize("name", ["middle@0.8", "middle@0.8:llamacpp", "middle@0.8+q8_0:llamacpp"])
