@@ -26,16 +26,17 @@ from harness.spec import Method
 
 ONE_STEP = sorted(name for name, kind in registry.methods().items() if kind.stages is Method.stages)
 WITH_BUDGET = [name for name in ONE_STEP if "budget" in registry.methods()[name].model_fields]
+LEAST = 0.75
 SHAPES = [  # which a quantizer or a runtime may not take; zeros leave them as they are
     (name, budget)
     for name in WITH_BUDGET
-    for budget in ((0.93, 0.9, 0.87, 0.75) if registry.methods()[name].STRUCTURED else (0.75,))
+    for budget in ((0.93, 0.9, 0.87, LEAST) if registry.methods()[name].STRUCTURED else (LEAST,))
 ]
 DEPLOYED = [
     (place, *shape)
     for place, kind in runtimes().items()
     for shape in SHAPES
-    if shape[1] in (0.9, 0.75) and not kind.refuses(Description("llama"), [registry.methods()[shape[0]]])
+    if shape[1] == LEAST and not kind.refuses(Description("llama"), [registry.methods()[shape[0]]])
 ]
 
 
@@ -94,21 +95,24 @@ def test_the_result_reloads_bit_exact(name, tmp_path, tiny_folder):
 def test_every_quantizer_goes_on_top_of_every_result(name, budget, tmp_path, tiny_folder):
     checkpoint.save(copy.deepcopy(result(name, budget)).to(torch.bfloat16), tmp_path / "saved", tiny_folder)
     for label, quantizer in registry.quantizers().items():
+        if quantizer.CALIBRATED and budget != LEAST:
+            continue  # they take their time
         if TORCH in quantizer.RUNTIMES and quantized(quantizer(), tmp_path / "saved", tmp_path / label):
             with torch.no_grad():
                 assert checkpoint.load(tmp_path / label)(torch.arange(2, 12)[None]).logits.isfinite().all()
 
 
 def quantized(quantizer, source, target) -> bool:
-    """Quantize, and return whether there was something that the quantizer takes; a refusal says so in a line."""
+    """Quantize, and return whether there was something to quantize; any other error is one."""
     try:
         if quantizer.CALIBRATED:
             quantizer.calibrate(source, target, calibration().tokens, "cpu")
         else:
             quantizer.apply(source, target)
     except ValueError as error:
-        assert str(error).startswith(f"{quantizer.NAME} finds no linear to quantize in a ")
-        return False
+        if f"{quantizer.NAME} finds no linear to quantize in a " in str(error):
+            return False
+        raise
     return True
 
 
