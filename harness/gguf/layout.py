@@ -25,7 +25,7 @@ INTERLEAVED = ("llama", "deci")  # architectures that rotate neighbours where tr
 
 @dataclass(frozen=True)
 class Part:
-    """A tensor of the file: `sources`, one below the other, or a constant where there are none.
+    """A tensor of the file: `sources`, one below the other, or `values`, or a constant.
 
     Sources are parameters of the model.
 
@@ -39,6 +39,7 @@ class Part:
     rows: int = 0  # 0: as the source has them
     columns: int = 0  # 0: a vector
     constant: float = 0.0
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Geometry:
     tied: bool
     output_bias: bool = False
     numbers: dict[str, Any] = field(default_factory=dict)  # of the header, the same for every architecture
+    divisors: tuple[float, ...] = ()  # of rotary frequencies, head_dim / 2; none: as they are
 
 
 def rounded(width: int) -> int:
@@ -163,6 +165,10 @@ def layout(geometry: Geometry, shapes: Sequence[LayerShape], biases: bool) -> La
     }
     parts = [Part("token_embd.weight", ("model.embed_tokens.weight",))]
     parts += [Part("output_norm.weight", ("model.norm.weight",))]
+    if geometry.divisors:
+        if name not in INTERLEAVED:
+            raise ValueError(f"llama.cpp's {name} takes no divisors of rotary frequencies (Llama 3's scaling)")
+        parts += [Part("rope_freqs.weight", values=geometry.divisors)]
     parts += [] if geometry.tied else [Part("output.weight", ("lm_head.weight",))]
     for place, layer in enumerate(here):
         parts += _layer(geometry, layer, f"blk.{place}.", f"model.layers.{layer.index}.", name, biases)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from harness.gguf.layout import Geometry, Layout, Part, layout
 from harness.gguf.vocabulary import header
 from harness.models import anatomy
+from harness.models.gguf_rope import llama3_factors
 from harness.models.per_layer import PREFIX
 
 gguf: Any = library
@@ -49,6 +50,7 @@ def of_model(model: PreTrainedModel) -> Layout:
             "vocab_size": config.vocab_size,
             **rotation(config),
         },
+        divisors=divisors(config, attends.head_dim),
     )
     return layout(geometry, shapes, biases=bool(attends.bias))
 
@@ -67,9 +69,38 @@ def rotation(config: Any) -> dict[str, Any]:
     kind = rope.get("rope_type", "default")
     if kind == "linear":
         keys |= {"rope.scaling.type": "linear", "rope.scaling.factor": float(rope["factor"])}
-    elif kind != "default":
+    elif kind == "yarn":
+        keys |= yarn(rope, config.max_position_embeddings)
+    elif kind not in ("default", "llama3"):
         raise ValueError(f"rotary angles scaled as {kind} are not written into a GGUF file here")
     return keys
+
+
+def yarn(rope: Mapping[str, Any], positions: int) -> dict[str, Any]:
+    """Return the header's words for YaRN; ValueError for settings that llama.cpp has none for."""
+    factor = float(rope["factor"])
+    if own := [name for name in ("attention_factor", "mscale", "mscale_all_dim") if rope.get(name) is not None]:
+        raise ValueError(f"YaRN with {own[0]} is not written into a GGUF file here")
+    if rope.get("truncate") is False:
+        raise ValueError("YaRN with truncate=false is not written into a GGUF file here")
+    original = int(rope.get("original_max_position_embeddings") or positions / factor)
+    return {
+        "rope.scaling.type": "yarn",
+        "rope.scaling.factor": factor,
+        "rope.scaling.original_context_length": original,
+        "rope.scaling.yarn_beta_fast": float(rope.get("beta_fast") or 32.0),
+        "rope.scaling.yarn_beta_slow": float(rope.get("beta_slow") or 1.0),
+    }
+
+
+def divisors(config: Any, head_dim: int) -> tuple[float, ...]:
+    """Return by what Llama 3's scaling divides each rotary frequency; none where angles are scaled otherwise."""
+    rope = dict(config.rope_parameters or {})
+    if rope.get("rope_type") != "llama3":
+        return ()
+    names = ("factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor")
+    settings = {name: float(rope[name]) for name in names}
+    return tuple(llama3_factors(head_dim // 2, float(rope.get("rope_theta", 10000.0)), **settings).tolist())
 
 
 def write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
@@ -108,6 +139,8 @@ def _put(writer: Any, key: str, value: Any) -> None:
 
 def filled(part: Part, weights: dict[str, Any]) -> np.ndarray:
     """Return the tensor of a part, float32: its sources reordered, zeros behind them, or its constant."""
+    if part.values:
+        return np.array(part.values, dtype=np.float32)
     if not part.sources:
         return np.full((part.rows, part.columns) if part.columns else (part.rows,), part.constant, dtype=np.float32)
     below = [_turned(weights[source].detach().float(), part.heads) for source in part.sources]

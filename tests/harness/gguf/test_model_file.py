@@ -21,6 +21,16 @@ from harness.runtimes.llamacpp import FILE, LlamaCpp, LlamaCppEngine
 
 IDS = torch.randint(2, 258, (96,), generator=torch.Generator().manual_seed(5))
 
+YARN = {"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4, "original_max_position_embeddings": 32}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 1e4,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+
 
 def tokenizer():
     return random_llama.build()[1]
@@ -108,6 +118,22 @@ def test_quantized_weights_read_back_are_what_llama_cpp_computes_with(form, tmp_
     assert form == "q8_0" or left < 0.35 * lost  # with 4 bits most is lost in the weights, and that is read back
 
 
+@pytest.mark.parametrize("parts", ["dense", "all of it"])
+@pytest.mark.parametrize(
+    ("family", "name"), [("llama", "yarn"), ("llama", "llama3"), ("llama", "linear"), ("qwen3", "yarn")]
+)
+def test_scaled_rotary_angles_have_the_same_logits(family, name, parts, tmp_path):
+    rope = {"yarn": YARN, "llama3": LLAMA3, "linear": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}}[name]
+    if parts != "dense" and family == "qwen3":
+        parts = "narrow"
+    model = made(family, rope_parameters=rope)
+    shape = model if parts == "dense" else shaped(model, PARTS[parts])
+    logits = in_llama_cpp(shape, tmp_path)
+    assert close(logits, in_torch(shape))
+    plain = made(family) if parts == "dense" else shaped(made(family), PARTS[parts])
+    assert not close(logits, in_torch(plain))  # the scaling matters
+
+
 def test_an_mlp_is_filled_up_to_whole_blocks_and_empty_layers_are_left_out():
     model = shaped(made("llama"), PARTS["all of it"])
     layout = model_file.of_model(model)
@@ -120,7 +146,9 @@ def test_an_mlp_is_filled_up_to_whole_blocks_and_empty_layers_are_left_out():
     ("change", "word"),
     [
         ({"sliding_window": 16, "family": "mistral"}, "the last 16 tokens only"),
-        ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4}}, "yarn"),
+        ({"rope_parameters": YARN | {"attention_factor": 1.5}}, "YaRN with attention_factor"),
+        ({"rope_parameters": {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4}}, "scaled as dynamic"),
+        ({"rope_parameters": LLAMA3, "family": "qwen2"}, "qwen2 takes no divisors"),
         ({"mlp_bias": True}, "gate and up projections with biases"),
     ],
 )
