@@ -16,10 +16,17 @@ POSITIONS = ("n_positions", "max_position_embeddings", "n_ctx")  # in the order 
 
 
 class Description(NamedTuple):
-    """`family` "" and `positions` None: it does not say."""
+    """`family` "" and `positions` None: it does not say.
+
+    `window` are the tokens back that some layer attends to, 0 where all attend to all; `rotation` is the kind of scaling of rotary
+    angles, `activation` that of the MLP.
+    """
 
     family: str = ""
     positions: int | None = None
+    window: int = 0
+    rotation: str = "default"
+    activation: str = "silu"
 
 
 def described(source: ModelSource) -> Description:
@@ -46,7 +53,23 @@ def of_config(config: Mapping[str, Any]) -> Description:
     """
     text = config.get("text_config") or config
     family = str(config.get("model_type") or "").removeprefix("per_layer_")
-    return Description(family, next((int(text[name]) for name in POSITIONS if text.get(name)), None))
+    rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
+    return Description(
+        family,
+        next((int(text[name]) for name in POSITIONS if text.get(name)), None),
+        window=window(text),
+        rotation=str(rope.get("rope_type") or rope.get("type") or "default"),
+        activation=str(text.get("hidden_act") or "silu"),
+    )
+
+
+def window(config: Mapping[str, Any]) -> int:
+    """Return how many tokens back some layer attends, as config.json says; 0 where all attend to all."""
+    kinds = config.get("layer_types")
+    used = config.get("use_sliding_window", not str(config.get("model_type")).startswith("qwen"))
+    if not used or (kinds and "sliding_attention" not in kinds):
+        return 0
+    return int(config.get("sliding_window") or 0)
 
 
 def _of_hub(source: ModelSource) -> Description:

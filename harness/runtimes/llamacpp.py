@@ -5,6 +5,7 @@ The wheel `cyllama` brings the library that runs them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 FILE = "model.gguf"
 TYPES = {"q8_0": 7, "q6_k": 18, "q5_k_m": 17, "q4_k_m": 15, "q4_0": 2}  # llama.cpp's numbers of file types
+ROTATIONS = ("default", "linear", "yarn", "llama3")  # kinds of scaling that are written
 ERROR = 4  # of llama.cpp's levels of messages
 ERRORS: list[str] = []  # its latest ones
 
@@ -39,6 +41,10 @@ class LlamaCpp(Runtime):
     def refuses(cls, model: Description, methods: Sequence[Method]) -> str:
         if model.family and model.family not in PER_LAYER:
             return f"{model.family} models are not written into GGUF files here; it takes {', '.join(PER_LAYER)}"
+        if 0 < model.window < (model.positions or math.inf):
+            return f"layers that attend to the last {model.window} tokens only are not written into a GGUF file here"
+        if model.rotation not in ROTATIONS:
+            return f"rotary angles scaled as {model.rotation} are not written into a GGUF file here"
         for method in methods:
             if not method.STANDARD_LAYERS:
                 return f"llama.cpp has no architecture for what {method.NAME} makes"

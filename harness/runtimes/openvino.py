@@ -40,10 +40,14 @@ class OpenVino(Runtime):
 
     @classmethod
     def refuses(cls, model: Description, methods: Sequence[Method]) -> str:
-        from harness.traced.plain_families import FAMILIES
+        from harness.traced.plain_families import ACTIVATIONS, CHANGING, FAMILIES
 
         if model.family and model.family not in FAMILIES:
             return f"{model.family} models have no graph here; it takes {', '.join(FAMILIES)}"
+        if model.rotation in CHANGING:
+            return f"rotary angles scaled as {model.rotation} change with the length of a text, which tables cannot"
+        if model.activation not in ACTIVATIONS:
+            return f"its graph has no activation {model.activation}; it takes {', '.join(ACTIVATIONS)}"
         return ""
 
     @classmethod

@@ -17,10 +17,7 @@ from transformers import PreTrainedModel
 
 from harness.models import anatomy, per_layer, sliced
 from harness.models.anatomy import ATTENTION
-from harness.traced.plain_families import FAMILIES
-
-ACTIVATIONS = ("silu", "swish")
-CHANGING = ("dynamic", "longrope")  # of transformers' kinds of rotary angles
+from harness.traced.plain_families import ACTIVATIONS, CHANGING, FAMILIES
 
 
 class PlainDecoder(nn.Module):

@@ -11,6 +11,7 @@ from runs import planned, ran
 from harness import weights
 from harness.config import ConfigErrors
 from harness.machine import environment
+from harness.models.described import of_config
 from harness.runtimes.all_runtimes import runtime
 from harness.runtimes.llamacpp import LlamaCpp
 from harness.runtimes.openvino import OpenVino
@@ -187,3 +188,28 @@ def test_what_slicegpt_makes_has_a_row_in_openvino(tmp_path):
 def test_a_run_in_llamacpp_alone_has_its_dense_row_there(tmp_path):
     made, _ = planned(tmp_path, "methods=[middle]", "budgets=[0.8]", "quantizers=[none]", "runtimes=[llamacpp]")
     assert [variant.name for variant in made.variants] == ["dense:llamacpp", "middle@0.8:llamacpp"]
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "word"),
+    [
+        ({"sliding_window": 512, "family": "mistral"}, "llamacpp", "the last 512 tokens only"),
+        ({"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}}, "llamacpp", "scaled as dynamic are not written"),
+        ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "openvino", "scaled as dynamic change with the length"),
+        ({"hidden_act": "gelu"}, "openvino", "no activation gelu"),
+        ({"sliding_window": 512, "family": "mistral"}, "openvino", ""),
+        ({"rope_parameters": {"rope_type": "llama3"}}, "llamacpp", ""),
+        ({"sliding_window": 512, "family": "qwen2"}, "llamacpp", ""),  # which does not use it
+        (
+            {"sliding_window": 512, "use_sliding_window": True, "family": "qwen2"},
+            "llamacpp",
+            "the last 512 tokens only",
+        ),
+        ({"sliding_window": 4096, "family": "mistral"}, "llamacpp", ""),  # as long as the model's positions
+    ],
+)
+def test_what_a_runtime_does_not_compute_is_known_before_the_work(change, place, word):
+    config = {"model_type": change.get("family", "llama"), "max_position_embeddings": 4096, **change}
+    told = runtime(place).refuses(of_config(config), [])
+    assert word in told
+    assert bool(told) == bool(word)
