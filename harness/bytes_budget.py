@@ -19,6 +19,8 @@ class Outline(NamedTuple):
     tokens: int  # of the vocabulary
     hidden: int
     tied: bool  # the head is the embeddings
+    layers: int = 0
+    angles: int = 0  # rotary angles of all positions: positions x head_dim
 
     @property
     def outside(self) -> int:

@@ -98,9 +98,7 @@ def budget(
     size = outline(source)
     quantizer, working = registry.quantizer(name), bytes_budget.BITS[run.resolved_dtype]
     bits = runtime(where).bits(quantizer, working, size) if where != TORCH else own_bits(quantizer, working, size)
-    reached = bytes_budget.budget(
-        share, size, bits, header=runtime(where).HEADER * size.tokens if where != TORCH else 0
-    )
+    reached = bytes_budget.budget(share, size, bits, header=runtime(where).header(size) if where != TORCH else 0)
     shown = f"{name} in {where}"
     if any(method.simulated for method in methods):
         notices.append(f"{recipe} has no rows at bytes: it writes zeros, which take as many")

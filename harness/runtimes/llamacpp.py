@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from harness.bytes_budget import Outline
 from harness.gguf.layout import PER_LAYER
 from harness.machine.environment import threads
 from harness.models.described import Description
@@ -35,7 +36,7 @@ class LlamaCpp(Runtime):
 
     NAME = "llamacpp"
     PACKAGE = "cyllama"
-    HEADER: ClassVar[float] = 37.0  # the token, its kind, and the merge that makes it
+    TOKEN: ClassVar[float] = 37.0  # bytes of a token, its kind, and the merge that makes it
 
     @classmethod
     def refuses(cls, model: Description, methods: Sequence[Method]) -> str:
@@ -49,6 +50,10 @@ class LlamaCpp(Runtime):
             if not method.STANDARD_LAYERS:
                 return f"llama.cpp has no architecture for what {method.NAME} makes"
         return ""
+
+    @classmethod
+    def header(cls, size: Outline) -> float:
+        return cls.TOKEN * size.tokens
 
     @classmethod
     def convert(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, target: Path) -> None:

@@ -13,6 +13,7 @@ from harness.spec import Method, Quantizer
 
 FILE = "openvino_model.xml"
 GROUP = 64  # 4-bit weights that share a scale
+LAYER = 95_000  # bytes of the text that describes a layer, about
 SCALE = 24  # bits of a scale and an 8-bit zero
 NAMES = ("input_ids", "attention_mask", "position_ids", "beam_idx")  # as OpenVINO GenAI asks for them
 
@@ -49,6 +50,10 @@ class OpenVino(Runtime):
         if model.activation not in ACTIVATIONS:
             return f"its graph has no activation {model.activation}; it takes {', '.join(ACTIVATIONS)}"
         return ""
+
+    @classmethod
+    def header(cls, size: Outline) -> float:
+        return LAYER * size.layers + 2 * 4 * size.angles
 
     @classmethod
     def bits(cls, quantizer: Quantizer | None, working: int, size: Outline) -> tuple[float, float]:

@@ -53,7 +53,6 @@ class Runtime:
     NAME: ClassVar[str]
     PACKAGE: ClassVar[str]  # the distribution that brings it
     ROUNDING: ClassVar[float] = 1e-3  # of the largest logit, the mean by which weights in 32 bits are off torch here
-    HEADER: ClassVar[float] = 0.0  # bytes of an artifact a token of the vocabulary that are no weights, about
 
     @classmethod
     def version(cls) -> str:
@@ -71,6 +70,11 @@ class Runtime:
     def refuses(cls, model: Description, methods: Sequence[Method]) -> str:
         """Return why it cannot compute what these methods make of the model; empty where it can."""
         return ""
+
+    @classmethod
+    def header(cls, size: Outline) -> float:
+        """Return about how many bytes of an artifact are no weights."""
+        return 0.0
 
     @classmethod
     def bits(cls, quantizer: Quantizer | None, working: int, size: Outline) -> tuple[float, float]:

@@ -13,7 +13,10 @@ from harness.models import random_llama
 from harness.models.anatomy import parameter_count
 from harness.models.size import resident_bytes
 from harness.quantizers.gguf_types import Q4_0, Q8_0
+from harness.quantizers.int4 import Int4
+from harness.quantizers.int8 import Int8
 from harness.runtimes.llamacpp import LlamaCpp
+from harness.runtimes.openvino import OpenVino
 from reports.run.cautions import cautions
 
 MODEL = Outline(parameters=1_000_000, tokens=1000, hidden=100, tied=True)
@@ -36,15 +39,21 @@ def test_embeddings_that_take_more_leave_no_budget_and_a_smaller_model_needs_non
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
-@pytest.mark.parametrize("kind", [Q8_0, Q4_0])
-def test_files_are_as_large_as_budgets_think(kind, tied, tmp_path):
+@pytest.mark.parametrize(
+    ("place", "kind"), [(LlamaCpp, Q8_0), (LlamaCpp, Q4_0), (OpenVino, Int8), (OpenVino, Int4), (OpenVino, None)]
+)
+def test_files_are_as_large_as_budgets_think(place, kind, tied, tmp_path):
     model = made("llama", tied=tied, **SIZES)
-    LlamaCpp.convert(model, random_llama.build()[1], tmp_path / "whole")
-    LlamaCpp.quantize(tmp_path / "whole", tmp_path / kind.NAME, kind.NAME)
-    count = parameter_count(model)
-    size = Outline(count, 258, 256, tied)
-    share = LlamaCpp.size(tmp_path / kind.NAME) / (2 * count)
-    kept = budget(share, size, kind().bits(32, 256, tied), LlamaCpp.HEADER * 258)
+    folder = tmp_path / "whole"
+    place.convert(model, random_llama.build()[1], folder)
+    if kind:
+        folder = tmp_path / kind.NAME
+        place.quantize(tmp_path / "whole", folder, kind.NAME)
+    count, config = parameter_count(model), model.config
+    angles = config.max_position_embeddings * (config.hidden_size // config.num_attention_heads)
+    size = Outline(count, 258, 256, tied, config.num_hidden_layers, angles)
+    share = place.size(folder) / (2 * count)
+    kept = budget(share, size, place.bits(kind() if kind else None, 32, size), place.header(size))
     assert kept == pytest.approx(1, abs=0.02)
     assert resident_bytes(model) == 4 * count
 
