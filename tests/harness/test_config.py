@@ -101,7 +101,7 @@ def no_hub(monkeypatch):
             "settings.nas.evalutions: no such field; did you mean evaluations or options?",
         ),
         ("settings.naas.evaluations=3", "settings.naas: no such method; did you mean nas or wanda_sp?"),
-        ("quantizers=[int9]", "quantizer int9 is unknown; did you mean int8?"),
+        ("quantizers=[int9]", "quantizer int9 is unknown; did you mean int8 or int4?"),
         ("profile=quik", "profile quik is unknown; did you mean quick?"),
         ("dtype=float31", "dtype: Input should be 'auto', 'float32', 'bfloat16' or 'float16', not 'float31'"),
         ("scorer=tre", "scorer: Input should be 'tree' or 'hflm', not 'tre'"),
@@ -147,7 +147,7 @@ def test_all_wrong_names_and_places_are_told_at_once(refused, place):
         f"model={place}/gone: no such file or folder",
         "method wnda is unknown; did you mean wanda or wanda_sp?",
         "method nass is unknown; did you mean nas?",
-        "quantizer int9 is unknown; did you mean int8?",
+        "quantizer int9 is unknown; did you mean int8 or int4?",
         f"data_dir={place}/data: no such folder",
         "settings.nas.batsh: no such field; did you mean batch?",
     ]
@@ -160,7 +160,7 @@ def test_wrong_names_and_wrong_values_are_told_at_once(refused):
         "budgets must lie in (0, 1], not 2",
         "limit: Input should be greater than 0, not 0",
         "method wnda is unknown; did you mean wanda or wanda_sp?",
-        "quantizer int9 is unknown; did you mean int8?",
+        "quantizer int9 is unknown; did you mean int8 or int4?",
         "suite=demmo is unknown; did you mean demo?",
     ]
 

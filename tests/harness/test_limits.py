@@ -83,13 +83,13 @@ def test_what_no_method_of_the_run_looks_at_may_be_of_any_length(tmp_path):
 
 
 def test_a_model_tells_its_family_and_positions_wherever_it_comes_from(tiny_folder, tmp_path):
-    assert described(resolve("random-llama")) == ("llama", 2048)
-    assert described(resolve(str(tiny_folder))) == ("llama", 2048)
-    assert described(resolve(str(write(llama(), tmp_path / "it.gguf")))) == ("llama", 512)
+    assert described(resolve("random-llama"))[:2] == ("llama", 2048)
+    assert described(resolve(str(tiny_folder)))[:2] == ("llama", 2048)
+    assert described(resolve(str(write(llama(), tmp_path / "it.gguf"))))[:2] == ("llama", 512)
     rewritten(
         tiny_folder, model_type="gemma3", max_position_embeddings=None, text_config={"max_position_embeddings": 99}
     )
-    assert described(resolve(str(tiny_folder))) == ("gemma3", 99)
+    assert described(resolve(str(tiny_folder)))[:2] == ("gemma3", 99)
     assert checkpoint.family(tiny_folder) == "gemma3"
 
 
@@ -129,7 +129,7 @@ def test_a_hubs_model_tells_it_by_its_configuration_and_a_gated_one_is_refused(t
         return str(tiny_folder / name)
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    assert described(source) == ("llama", 2048)
+    assert described(source)[:2] == ("llama", 2048)
     assert asked == [("some/model", "config.json", "abc")]
 
     def gated(*_, **__):
