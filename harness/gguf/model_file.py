@@ -94,7 +94,7 @@ def yarn(rope: Mapping[str, Any], positions: int) -> dict[str, Any]:
 
 
 def divisors(config: Any, head_dim: int) -> tuple[float, ...]:
-    """Return by what Llama 3's scaling divides each rotary frequency; none where angles are scaled otherwise."""
+    """Return by what Llama 3's scaling divides each rotary frequency; none for other scalings."""
     rope = dict(config.rope_parameters or {})
     if rope.get("rope_type") != "llama3":
         return ()
