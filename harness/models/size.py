@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from harness.models.anatomy import counted
 
+NF4_ZERO = 7  # which of the sixteen values of NF4 is zero
+
 
 @torch.no_grad()
 def nonzero_count(model: nn.Module) -> int:
@@ -19,9 +21,8 @@ def nonzero_count(model: nn.Module) -> int:
 
 def _nonzero(weight: Tensor) -> int:
     if four_bit(weight):
-        from bitsandbytes.functional import dequantize_4bit
-
-        return int(torch.count_nonzero(dequantize_4bit(weight.data, weight.quant_state)))
+        pairs = weight.data.view(torch.uint8)  # in an order of its own once a processor has computed with them
+        return sum(int(torch.count_nonzero(half != NF4_ZERO)) for half in (pairs & 15, pairs >> 4))
     stored = getattr(weight, "qdata", None)
     return int(torch.count_nonzero(stored if stored is not None else weight.detach()))
 
@@ -33,7 +34,9 @@ def four_bit(weight: Tensor) -> bool:
 
 def has_quantized(model: nn.Module) -> bool:
     """Tell whether a weight is held by a quantization library's own kind of tensor."""
-    return any(type(weight.data).__name__ not in ("Tensor", "Parameter") for weight in model.parameters())
+    return any(
+        four_bit(weight) or type(weight.data).__name__ not in ("Tensor", "Parameter") for weight in model.parameters()
+    )
 
 
 def resident_bytes(model: nn.Module) -> int:

@@ -15,11 +15,11 @@ INPUTS, OUTPUTS = 64, 32  # what sizes have to be multiples of
 
 
 class Nf4(Quantizer):
-    """NormalFloat 4 (QLoRA, arXiv 2305.14314) of the decoder's linears, a scale for every 64 weights.
+    """NormalFloat 4 (arXiv 2305.14314) of the decoder's linears, a scale for every 64 weights.
 
     Embeddings and head stay as they are, and so do linears that bitsandbytes' kernels do not take: those with inputs that are no
-    multiple of 64, or outputs that are none of 32. It has kernels for GPUs and for processors with bfloat16 in AVX-512; elsewhere
-    each product unpacks its weights.
+    multiple of 64, or outputs that are none of 32. It has kernels for GPUs, and for processors with bfloat16 in AVX-512, where
+    products are in bfloat16 whatever the dtype; elsewhere each product unpacks its weights.
     """
 
     NAME = "nf4"
@@ -57,13 +57,16 @@ class Nf4(Quantizer):
 
 
 def untaken(source: Path) -> list[str]:
-    """Return the names of the linears that bitsandbytes' kernels do not take."""
+    """Return the names of the linears that bitsandbytes' kernels do not take.
+
+    GPT-2's transposed ones are among them.
+    """
     from torch.nn import Linear
+    from transformers.pytorch_utils import Conv1D
 
     from harness.models import checkpoint
 
-    return [
-        name
-        for name, module in checkpoint.load(source).named_modules()
-        if isinstance(module, Linear) and (module.in_features % INPUTS or module.out_features % OUTPUTS)
-    ]
+    named = list(checkpoint.load(source).named_modules())
+    sizes = {name: module.weight.shape[::-1] for name, module in named if isinstance(module, Linear)}
+    sizes |= {name: module.weight.shape for name, module in named if isinstance(module, Conv1D)}
+    return [name for name, (inputs, outputs) in sizes.items() if inputs % INPUTS or outputs % OUTPUTS]
