@@ -13,7 +13,7 @@ from harness.models.outlines import outline
 from harness.models.source import ModelSource
 from harness.quantize import Quantize
 from harness.runtimes.all_runtimes import runtime
-from harness.runtimes.runtime import TORCH, own_bits
+from harness.runtimes.runtime import TORCH, Runtime
 from harness.spec import Method, Node, Quantizer, Setup
 
 NONE = "none"
@@ -97,8 +97,8 @@ def budget(
     where, name = pair
     size = outline(source)
     quantizer, working = registry.quantizer(name), bytes_budget.BITS[run.resolved_dtype]
-    bits = runtime(where).bits(quantizer, working, size) if where != TORCH else own_bits(quantizer, working, size)
-    reached = bytes_budget.budget(share, size, bits, header=runtime(where).header(size) if where != TORCH else 0)
+    kind = Runtime if where == TORCH else runtime(where)
+    reached = bytes_budget.budget(share, size, kind.bits(quantizer, working, size), header=kind.header(size))
     shown = f"{name} in {where}"
     if any(method.simulated for method in methods):
         notices.append(f"{recipe} has no rows at bytes: it writes zeros, which take as many")

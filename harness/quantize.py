@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import SerializeAsAny
@@ -21,11 +22,8 @@ class Quantize(Step):
     @classmethod
     def of_run(cls, quantizer: Quantizer, calibration: CalibrationSpec, seed: int) -> Quantize:
         """Return the step, which has calibration and seed only where the quantizer looks at them."""
-        return (
-            cls(quantizer=quantizer, calibration=calibration, seed=seed)
-            if quantizer.CALIBRATED
-            else cls(quantizer=quantizer)
-        )
+        looks: dict[str, Any] = {"calibration": calibration, "seed": seed} if quantizer.CALIBRATED else {}
+        return cls(quantizer=quantizer, **looks)
 
     def title(self) -> str:
         return f"quantize {self.quantizer.NAME}"
@@ -46,13 +44,14 @@ class Quantize(Step):
             raise ValueError(
                 f"the recipe quantized this model already ({library}); {self.quantizer.NAME} cannot go on top"
             )
-        work.result |= self._written(work)
+        work.result |= self._written(work, source)
 
-    def _written(self, work: Work) -> dict[str, Any]:
+    def _written(self, work: Work, source: Path) -> dict[str, Any]:
+        """Write the quantized checkpoint, and return what is to be known of it."""
         from harness.models.anatomy import parameter_count
         from harness.models.size import nonzero_count
 
-        source, target = work.checkpoint(), work.draft / CHECKPOINT
+        target = work.draft / CHECKPOINT
         if self.calibration is None:
             model = self.quantizer.apply(source, target)
             return {"parameters": parameter_count(model), "nonzero_parameters": nonzero_count(model)}

@@ -50,6 +50,12 @@ class Export:
         raise NotImplementedError(f"{cls.__name__} must implement use")
 
 
+def check_of_torch(held: Held, name: str) -> None:
+    """Raise ValueError where a variant is another runtime's file, which format `name` cannot hold."""
+    if held.artifact is not None:
+        raise ValueError(f"this row is a file of {held.runtime}; export it as that, or the row in torch as {name}")
+
+
 class ArtifactExport(Export):
     """The artifact of a row in `RUNTIME` as it was measured, or of a row in torch, converted now."""
 
@@ -63,11 +69,10 @@ class ArtifactExport(Export):
     def write(cls, held: Held, target: Path) -> str:
         from harness.models import checkpoint
 
-        if held.artifact is not None and held.runtime != cls.RUNTIME.NAME:
-            raise ValueError(f"this row is a file of {held.runtime}; export it as that, or the row in torch")
-        if held.artifact is not None:
+        if held.artifact is not None and held.runtime == cls.RUNTIME.NAME:
             shutil.copytree(held.artifact, target, dirs_exist_ok=True)
         else:
+            check_of_torch(held, cls.NAME)
             if library := checkpoint.quantization(held.checkpoint):
                 raise ValueError(
                     f"this row is quantized by {library}; export it as format=hf, or a row of {cls.RUNTIME.NAME} "

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from harness.exports.export_format import Export, Held
+from harness.exports.export_format import Export, Held, check_of_torch
 from harness.runtimes.runtime import TORCH
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ class HuggingFace(Export):
     def write(cls, held: Held, target: Path) -> str:
         from harness.models import checkpoint
 
-        if held.artifact is not None:
-            raise ValueError(f"this row is a file of {held.runtime}; export it as that, or the row in torch as hf")
+        check_of_torch(held, cls.NAME)
         shutil.copytree(held.checkpoint, target, dirs_exist_ok=True)
         if library := checkpoint.quantization(held.checkpoint):
             return f"quantized weights of {library}"

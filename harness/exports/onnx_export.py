@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness.exports.export_format import Export, Held
+from harness.exports.export_format import Export, Held, check_of_torch
 from harness.machine import environment
+from harness.traced.plain_families import INPUTS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,21 +47,19 @@ class Onnx(Export):
 
     @classmethod
     def unavailable(cls) -> str:
-        absent = [name for name in PACKAGES if environment.version(name) == "absent"]
-        return f"needs {', '.join(absent)}, not installed: pip install '.[onnx]'" if absent else ""
+        return environment.missing("onnx", *PACKAGES)
 
     @classmethod
     def write(cls, held: Held, target: Path) -> str:
         from harness.models import checkpoint
         from harness.traced import onnx_graph
 
-        if held.artifact is not None:
-            raise ValueError(f"this row is a file of {held.runtime}; export it as that, or the row in torch as onnx")
+        check_of_torch(held, cls.NAME)
         if library := checkpoint.quantization(held.checkpoint):
             raise ValueError(f"this row is quantized by {library}, which ONNX graphs here do not hold; export it as hf")
         model = checkpoint.load(held.checkpoint)
         onnx_graph.write(model, target / FILE)
-        checkpoint.load_tokenizer(held.checkpoint).save_pretrained(target)
+        checkpoint.copy_tokenizer(held.checkpoint, target)
         return f"weights in {str(model.dtype).removeprefix('torch.')}"
 
     @classmethod
@@ -69,15 +68,14 @@ class Onnx(Export):
         import onnxruntime
 
         session = onnxruntime.InferenceSession(str(target / FILE), providers=["CPUExecutionProvider"])
-        pasts = [each for each in session.get_inputs() if each.name.startswith("past.")]
         asked: dict[str, Any] = {
-            each.name: np.zeros((1, each.shape[1], 0, each.shape[3]), np.float32) for each in pasts
+            each.name: np.zeros((1, each.shape[1], 0, each.shape[3]), np.float32)
+            for each in session.get_inputs()
+            if each.name not in INPUTS
         }
         places = np.arange(len(ids))[None]
-        values = (np.array([ids]), np.ones_like(places), places)
-        names = [each.name for each in session.get_inputs() if each not in pasts]
-        given = dict(zip(("input_ids", "attention_mask", "position_ids"), values, strict=True))
-        return session.run(["logits"], asked | {name: given[name] for name in names})[0][0]
+        asked |= dict(zip(INPUTS, (np.array([ids]), np.ones_like(places), places), strict=True))
+        return session.run(["logits"], asked)[0][0]
 
     @classmethod
     def use(cls, folder: Path, name: str) -> str:

@@ -41,7 +41,7 @@ class OpenVinoGraph(ArtifactExport):
         from harness.models import checkpoint
 
         stored = super().write(held, target)
-        checkpoint.load_tokenizer(held.checkpoint).save_pretrained(target)
+        checkpoint.copy_tokenizer(held.checkpoint, target)
         return stored
 
     @classmethod

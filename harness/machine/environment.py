@@ -11,6 +11,7 @@ import platform
 import re
 import subprocess
 import time
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,16 @@ def version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "absent"
+
+
+def missing(extra: str, *packages: str) -> str:
+    """Return which distributions are absent and the command that installs them; empty where none is."""
+    return needs(extra, [package for package in packages if version(package) == "absent"])
+
+
+def needs(extra: str, absent: Sequence[str]) -> str:
+    """Return the words for what is absent, which the project's `extra` installs; empty for nothing."""
+    return f"needs {' and '.join(absent)}, which is not installed: pip install '.[{extra}]'" if absent else ""
 
 
 @cache

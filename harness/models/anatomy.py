@@ -6,8 +6,10 @@ Layers, attention groups, MLP channels, and how many parameters they hold.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from harness.models.layer_shape import LayerShape
@@ -80,13 +82,18 @@ def counted(model: nn.Module) -> Iterator[nn.Parameter]:
 
 def parameter_count(model: nn.Module) -> int:
     """Return the number of parameters, tied ones counted once."""
-    return sum(elements(parameter) for parameter in counted(model))
+    return sum(shape_of(parameter).numel() for parameter in counted(model))
 
 
-def elements(parameter: nn.Parameter) -> int:
-    """Return how many weights a parameter holds, of which bitsandbytes packs two a byte."""
-    state = getattr(parameter, "quant_state", None)
-    return parameter.numel() if state is None else int(state.shape.numel())
+def four_bit(weight: Tensor) -> bool:
+    """Tell whether bitsandbytes holds a weight in 4 bits, two a byte."""
+    return getattr(weight, "quant_state", None) is not None
+
+
+def shape_of(weight: Any) -> torch.Size:
+    """Return the shape of the weights that a parameter stands for, whatever it packs them into."""
+    shape: torch.Size = weight.quant_state.shape if four_bit(weight) else weight.shape
+    return shape
 
 
 def outside_parameters(model: PreTrainedModel) -> int:

@@ -45,25 +45,19 @@ class Derivation(NamedTuple):
 
         With `mixin` ahead and further `content`.
         """
-        parent = causal_parent(family)
+        return self._model(causal_parent(family), AutoModelForCausalLM, mixin, config, **content)
+
+    def base(self, family: str, mixin: type, config: Any) -> Any:
+        """Return the class of a family's models without their head, with `mixin` ahead."""
+        return self._model(MODEL_MAPPING[CONFIG_MAPPING[family]], AutoModel, mixin, config)
+
+    def _model(self, parent: Any, auto: Any, mixin: type, config: Any, **content: Any) -> Any:
         name = f"{self.name}{parent.__name__}"
         if name not in self.place:
             own = {"config_class": config, "__module__": self.place["__name__"], "__doc__": mixin.__doc__}
             made: Any = type(name, (mixin, parent), own | content)
-            AutoModelForCausalLM.register(config, made, exist_ok=True)
-            made.register_for_auto_class("AutoModelForCausalLM")
-            self.place[name] = made
-        return self.place[name]
-
-    def base(self, family: str, mixin: type, config: Any) -> Any:
-        """Return the class of a family's models without their head, with `mixin` ahead."""
-        parent: Any = MODEL_MAPPING[CONFIG_MAPPING[family]]
-        name = f"{self.name}{parent.__name__}"
-        if name not in self.place:
-            own = {"config_class": config, "__module__": self.place["__name__"], "__doc__": mixin.__doc__}
-            made: Any = type(name, (mixin, parent), own)
-            AutoModel.register(config, made, exist_ok=True)
-            made.register_for_auto_class("AutoModel")
+            auto.register(config, made, exist_ok=True)
+            made.register_for_auto_class(auto.__name__)
             self.place[name] = made
         return self.place[name]
 

@@ -17,6 +17,7 @@ import transformers
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from harness.models import reloadable  # noqa: F401  (makes what was pruned loadable)
+from harness.models.anatomy import shape_of
 from harness.models.torchao_names import few_names
 
 NAMED = 3  # tensors that a message names
@@ -90,8 +91,7 @@ def resized(model: PreTrainedModel) -> Iterator[tuple[str, torch.Size, tuple[int
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Linear) and hasattr(module, "weight"):  # packed ones have theirs elsewhere
             wanted = (module.out_features, module.in_features)
-            packed = getattr(module.weight, "quant_state", None)  # of bitsandbytes, two weights a byte
-            shape = module.weight.shape if packed is None else packed.shape
+            shape = shape_of(module.weight)
             if tuple(shape) != wanted:
                 yield f"{name}.weight", shape, wanted
 

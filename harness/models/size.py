@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from harness.models.anatomy import counted
+from harness.models.anatomy import counted, four_bit
 
 NF4_ZERO = 7  # which of the sixteen values of NF4 is zero
 
@@ -25,11 +25,6 @@ def _nonzero(weight: Tensor) -> int:
         return sum(int(torch.count_nonzero(half != NF4_ZERO)) for half in (pairs & 15, pairs >> 4))
     stored = getattr(weight, "qdata", None)
     return int(torch.count_nonzero(stored if stored is not None else weight.detach()))
-
-
-def four_bit(weight: Tensor) -> bool:
-    """Tell whether bitsandbytes holds a weight in 4 bits."""
-    return getattr(weight, "quant_state", None) is not None
 
 
 def has_quantized(model: nn.Module) -> bool:

@@ -13,3 +13,6 @@ class Int4(Quantizer):
     NAME = "int4"
     SHARE = 0.4
     RUNTIMES: ClassVar[frozenset[str]] = frozenset({"openvino"})
+
+    def bits(self, working: int, hidden: int, tied: bool) -> tuple[float, float]:
+        return 4 + (16 + 4) / 64, 8 + 24 / hidden  # a scale and a zero for each group, or for each row

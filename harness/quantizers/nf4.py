@@ -27,8 +27,7 @@ class Nf4(Quantizer):
 
     @classmethod
     def unavailable(cls) -> str:
-        absent = environment.version("bitsandbytes") == "absent"
-        return "needs bitsandbytes, which is not installed: pip install '.[nf4]'" if absent else ""
+        return environment.missing("nf4", "bitsandbytes")
 
     def bits(self, working: int, hidden: int, tied: bool) -> tuple[float, float]:
         return 4 + 32 / INPUTS, working  # scales are float32
@@ -38,7 +37,7 @@ class Nf4(Quantizer):
         from transformers import BitsAndBytesConfig
 
         from harness.models import checkpoint
-        from harness.models.size import four_bit
+        from harness.models.anatomy import four_bit
 
         dtype = getattr(torch, checkpoint.dtype(source) or "float32")
         how = BitsAndBytesConfig(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,12 +11,12 @@ from harness.bytes_budget import Outline
 from harness.models.described import Description
 from harness.runtimes.runtime import Runtime
 from harness.spec import Method, Quantizer
+from harness.traced.plain_families import INPUTS, refusal
 
 FILE = "openvino_model.xml"
 GROUP = 64  # 4-bit weights that share a scale
 LAYER = 95_000  # bytes of the text that describes a layer, about
-SCALE = 24  # bits of a scale and an 8-bit zero
-NAMES = ("input_ids", "attention_mask", "position_ids", "beam_idx")  # as OpenVINO GenAI asks for them
+NAMES = (*INPUTS, "beam_idx")  # as OpenVINO GenAI asks for them
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,26 +31,12 @@ class OpenVino(Runtime):
 
     NAME = "openvino"
     PACKAGE = "openvino"
+    BESIDE: ClassVar[tuple[str, ...]] = ("nncf",)
     ROUNDING: ClassVar[float] = 1e-2  # bfloat16
 
     @classmethod
-    def unavailable(cls) -> str:
-        from harness.machine import environment
-
-        absent = [name for name in (cls.PACKAGE, "nncf") if environment.version(name) == "absent"]
-        return f"needs {' and '.join(absent)}, which is not installed: pip install '.[{cls.NAME}]'" if absent else ""
-
-    @classmethod
     def refuses(cls, model: Description, methods: Sequence[Method]) -> str:
-        from harness.traced.plain_families import ACTIVATIONS, CHANGING, FAMILIES
-
-        if model.family and model.family not in FAMILIES:
-            return f"{model.family} models have no graph here; it takes {', '.join(FAMILIES)}"
-        if model.rotation in CHANGING:
-            return f"rotary angles scaled as {model.rotation} change with the length of a text, which tables cannot"
-        if model.activation not in ACTIVATIONS:
-            return f"its graph has no activation {model.activation}; it takes {', '.join(ACTIVATIONS)}"
-        return ""
+        return refusal(model.family, model.activation, model.rotation) if model.family else ""
 
     @classmethod
     def header(cls, size: Outline) -> float:
@@ -57,9 +44,10 @@ class OpenVino(Runtime):
 
     @classmethod
     def bits(cls, quantizer: Quantizer | None, working: int, size: Outline) -> tuple[float, float]:
-        rows = 8 + SCALE / size.hidden  # embeddings and head among them
-        layers = {"int8": rows, "int4": 4 + (SCALE - 4) / GROUP}
-        return (layers[quantizer.NAME], rows) if quantizer else (working, working)
+        if quantizer and quantizer.NAME == "int8":  # embeddings and head too, which torch leaves as they are
+            rows = 8 + 24 / size.hidden  # a scale and a zero for each row
+            return rows, rows
+        return super().bits(quantizer, working, size)
 
     @classmethod
     def convert(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, target: Path) -> None:
@@ -107,6 +95,11 @@ class OpenVinoEngine:
         compiled = core.compile_model(graph, "CPU", self.settings)
         return compiled.output(0).get_partial_shape()[2].get_length(), compiled.create_infer_request()
 
+    @cached_property
+    def reads(self) -> Any:
+        """What infers the logits of every token."""
+        return self.compiled(last=False)[1]
+
     def generate_seconds(self, batch: int, prompt: int, count: int, clock: Callable[[], Any]) -> tuple[Any, Any]:
         import numpy as np
 
@@ -122,8 +115,8 @@ class OpenVinoEngine:
     def logits(self, ids: Sequence[int]) -> np.ndarray:
         import numpy as np
 
-        _, reads = self.compiled(last=False)
-        return self.next_logits(reads, np.array([ids]), 0)[0].copy()
+        self.reads.reset_state()
+        return self.next_logits(self.reads, np.array([ids]), 0)[0].copy()
 
     @staticmethod
     def next_logits(request: Any, tokens: np.ndarray, past: int) -> np.ndarray:
@@ -137,9 +130,8 @@ class OpenVinoEngine:
             np.broadcast_to(np.arange(past, past + new), (batch, new)).copy(),
             np.arange(batch, dtype=np.int32),
         )
-        names = {name for each in request.model_inputs for name in each.get_names()}
-        request.infer({name: value for name, value in zip(NAMES, values, strict=True) if name in names})
+        request.infer(dict(zip(NAMES, values, strict=True)))
         return request.get_output_tensor(0).data
 
     def close(self) -> None:
-        del self.continues
+        vars(self).clear()

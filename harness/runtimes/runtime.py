@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 TORCH = "torch"  # transformers in torch, in which checkpoints are what they are
 
 
-def own_bits(quantizer: Quantizer | None, working: int, size: Outline) -> tuple[float, float]:
-    """Return the bits a weight takes in the layers and outside of them, as the quantizer says."""
-    return quantizer.bits(working, size.hidden, size.tied) if quantizer else (working, working)
-
-
 class Engine(Protocol):
     """A model that a runtime has loaded."""
 
@@ -52,6 +47,7 @@ class Runtime:
 
     NAME: ClassVar[str]
     PACKAGE: ClassVar[str]  # the distribution that brings it
+    BESIDE: ClassVar[tuple[str, ...]] = ()  # distributions that it needs beside
     ROUNDING: ClassVar[float] = 1e-3  # of the largest logit, the mean by which weights in 32 bits are off torch here
 
     @classmethod
@@ -63,8 +59,8 @@ class Runtime:
     def unavailable(cls) -> str:
         """Return why this machine cannot run it and what to do; empty where it can."""
         if cls.version() == "absent":
-            return f"needs {cls.PACKAGE}, which is not installed: pip install '.[{cls.NAME}]'"
-        return ""
+            return environment.needs(cls.NAME, [cls.PACKAGE])
+        return environment.missing(cls.NAME, *cls.BESIDE)
 
     @classmethod
     def refuses(cls, model: Description, methods: Sequence[Method]) -> str:
@@ -79,7 +75,7 @@ class Runtime:
     @classmethod
     def bits(cls, quantizer: Quantizer | None, working: int, size: Outline) -> tuple[float, float]:
         """Return the bits a weight takes in the layers and outside of them, in a quantizer, or as it is."""
-        return own_bits(quantizer, working, size)
+        return quantizer.bits(working, size.hidden, size.tied) if quantizer else (working, working)
 
     @classmethod
     def convert(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, target: Path) -> None:

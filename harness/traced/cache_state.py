@@ -14,8 +14,9 @@ from openvino import opset13 as ops
 from openvino._offline_transformations import apply_make_stateful_transformation
 
 from harness.runtimes.openvino import NAMES
+from harness.traced.plain_families import INPUTS
 
-*INPUTS, ROWS = NAMES  # ROWS: which row of the past each text goes on from
+ROWS = NAMES[-1]  # which row of the past each text goes on from
 OUTPUT = "logits"
 
 

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from harness.models import anatomy, per_layer, sliced
 from harness.models.anatomy import ATTENTION
-from harness.traced.plain_families import ACTIVATIONS, CHANGING, FAMILIES
+from harness.traced.plain_families import refusal
 
 
 class PlainDecoder(nn.Module):
@@ -155,31 +155,11 @@ def example(caches: list[tuple[int, int]], batch: int = 2, past: int = 2, new: i
     return ids, mask, positions, *(torch.zeros(batch, groups, past, size) for groups, size in caches)
 
 
-def matrices(decoder: PlainDecoder, model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
-    """Yield the name of each matrix of the decoder, and the model's own that it came from."""
-    yield "embeddings.weight", model.model.embed_tokens.weight
-    if model.lm_head.weight is not model.model.embed_tokens.weight:
-        yield "head.weight", model.lm_head.weight
-    for index, (plain, layer) in enumerate(zip(decoder.layers, anatomy.layers(model), strict=True)):
-        sources = dict(layer.named_modules())
-        for name, part in plain.named_children():
-            if isinstance(part, Product):
-                yield (
-                    f"layers.{index}.{name}.weight",
-                    next(sources[place].weight for place in sources if place.split(".")[-1] == name),
-                )
-
-
 def check(config: Any) -> None:
     """Raise ValueError for settings that the decoder does not follow."""
     family = config.model_type.removeprefix(per_layer.PREFIX).removeprefix(sliced.PREFIX)
-    if family not in FAMILIES:
-        raise ValueError(f"{family} models have no plain decoder here; it takes {', '.join(FAMILIES)}")
-    if config.hidden_act not in ACTIVATIONS:
-        raise ValueError(f"the plain decoder has no activation {config.hidden_act}; it takes {', '.join(ACTIVATIONS)}")
-    kind = (config.rope_parameters or {}).get("rope_type", "default")
-    if kind in CHANGING:
-        raise ValueError(f"rotary angles scaled as {kind} change with the length of a text, which tables cannot")
+    if why := refusal(family, config.hidden_act, (config.rope_parameters or {}).get("rope_type", "default")):
+        raise ValueError(why)
 
 
 def window(config: Any, index: int) -> int:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def compressed(graph: Any, form: str) -> Any:
     from nncf.quantization.advanced_parameters import GroupSizeFallbackMode
 
     nncf.set_log_level(logging.ERROR)
-    tables = [node.get_friendly_name() for node in graph.get_ops() if reads(node) and stored_name(node) in TABLES]
+    tables = [node.get_friendly_name() for name, node in readers(graph) if name in TABLES]
     asked: dict[str, Any] = {"mode": nncf.CompressWeightsMode.INT8_ASYM}
     if form == "int4":
         fallback = nncf.AdvancedCompressionParameters(
@@ -48,18 +49,22 @@ def compressed(graph: Any, form: str) -> Any:
         return nncf.compress_weights(graph, ignored_scope=nncf.IgnoredScope(names=tables), **asked)
 
 
-def reads(node: Any) -> bool:
-    """Return whether the node looks rows up, or multiplies by a matrix."""
-    return node.get_type_name() in ("Gather", "MatMul")
+def readers(graph: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the parameters that a graph looks up or multiplies by, each with the node that does."""
+    for node in graph.get_ops():
+        if node.get_type_name() == "MatMul":
+            if named := LINEAR.match(node.get_friendly_name()):
+                yield f"{named[1]}.weight", node
+        elif node.get_type_name() == "Gather":
+            table = constant(weight(node).get_node())
+            if table.get_type_name() == "Constant":
+                yield str(table.get_friendly_name()).removeprefix("self."), node
 
 
-def stored_name(node: Any) -> str:
-    """Return which parameter a node looks up or multiplies by; empty where it is none."""
-    if node.get_type_name() == "MatMul":
-        named = LINEAR.match(node.get_friendly_name())
-        return f"{named[1]}.weight" if named else ""
-    source = constant(weight(node).get_node() if reads(node) else node)
-    return str(source.get_friendly_name()).removeprefix("self.") if source.get_type_name() == "Constant" else ""
+def weights(graph: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the name of each parameter that a graph reads, and where its values come from."""
+    for name, node in readers(graph):
+        yield name, weight(node)
 
 
 def weight(node: Any) -> Any:
@@ -76,9 +81,12 @@ def evaluated(source: Any) -> np.ndarray:
 
 def types(path: Path) -> list[str]:
     """Return the types in which a graph's file stores matrices and embeddings."""
-    nodes = [node for node in openvino.Core().read_model(path).get_ops() if reads(node)]
-    named = [weight(node).get_node() for node in nodes if stored_name(node) not in ("", *TABLES)]
-    return sorted({constant(node).get_element_type().get_type_name() for node in named})
+    stored = [
+        constant(source.get_node())
+        for name, source in weights(openvino.Core().read_model(path))
+        if name.endswith(".weight")
+    ]
+    return sorted({each.get_element_type().get_type_name() for each in stored})
 
 
 def constant(node: Any) -> Any:

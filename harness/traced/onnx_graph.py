@@ -12,8 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from harness.traced.decoder import PlainDecoder, example
-
-INPUTS = ("input_ids", "attention_mask", "position_ids")
+from harness.traced.plain_families import INPUTS
 
 
 def write(model: PreTrainedModel, path: Path) -> None:

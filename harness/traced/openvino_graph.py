@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from harness.runtimes.openvino import FILE, GROUP
 from harness.traced import cache_state, fewer_bits
-from harness.traced.decoder import PlainDecoder, example, matrices
+from harness.traced.decoder import PlainDecoder, example
 
 
 def write(model: PreTrainedModel, folder: Path) -> None:
@@ -37,9 +37,8 @@ def restored(folder: Path, model: PreTrainedModel) -> PreTrainedModel:
     Each is what the graph's scales and integers make. ValueError where one is missing.
     """
     model = model.float()
-    own = dict(matrices(PlainDecoder(model), model))
-    graph = openvino.Core().read_model(folder / FILE)
-    held = {fewer_bits.stored_name(node): fewer_bits.weight(node) for node in graph.get_ops() if fewer_bits.reads(node)}
+    own = {name: weight for name, weight in PlainDecoder(model).named_parameters() if weight.ndim == 2}  # the model's
+    held = dict(fewer_bits.weights(openvino.Core().read_model(folder / FILE)))
     if missing := [name for name in own if name not in held]:
         raise ValueError(f"the graph is not of this model: it has no {missing[0]}")
     with torch.no_grad():

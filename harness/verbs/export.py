@@ -62,11 +62,13 @@ class Export(Verb):
 
 
 def _format(variant: dict[str, Any]) -> str:
-    """Return the format of a variant's own runtime."""
+    """Return the format of a variant's own runtime; ValueError where there is none."""
     from harness.exports.all_formats import formats
 
     own = variant.get("runtime", "torch")
-    return next(name for name, kind in formats().items() if own == kind.OF)
+    if name := next((name for name, kind in formats().items() if own == kind.OF), ""):
+        return name
+    raise ValueError(f"no format holds rows of {own}; export the row in torch, by format={' or '.join(formats())}")
 
 
 def _export(variant: dict[str, Any], run: dict[str, Any], store: Store, kind: type[Format], target: Path) -> None:

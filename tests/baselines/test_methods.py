@@ -36,7 +36,8 @@ DEPLOYED = [
     (place, *shape)
     for place, kind in runtimes().items()
     for shape in SHAPES
-    if shape[1] == LEAST and not kind.refuses(Description("llama"), [registry.methods()[shape[0]]])
+    if (shape[1] == LEAST or place == "llamacpp")  # others take seconds each
+    and not kind.refuses(Description("llama"), [registry.methods()[shape[0]]])
 ]
 
 

@@ -12,8 +12,8 @@ from harness.config import ConfigErrors
 from harness.machine import environment
 from harness.measures.footprint import flops_per_token
 from harness.models import checkpoint
-from harness.models.anatomy import layers, linears, parameter_count
-from harness.models.size import four_bit, nonzero_count, resident_bytes
+from harness.models.anatomy import four_bit, layers, linears, parameter_count
+from harness.models.size import nonzero_count, resident_bytes
 from harness.pruning.extraction import Keep, extract, whole
 from harness.quantizers.nf4 import Nf4, untaken
 

@@ -83,10 +83,10 @@ def test_fewer_bits_take_fewer_bytes(written):
 @pytest.mark.parametrize("form", FORMS)
 def test_rotary_tables_keep_their_digits(form, written):
     _, folder = written
-    nodes = openvino.Core().read_model(folder / form / FILE).get_ops()
-    tables = [node for node in nodes if fewer_bits.reads(node) and fewer_bits.stored_name(node) in fewer_bits.TABLES]
+    held = fewer_bits.weights(openvino.Core().read_model(folder / form / FILE))
+    tables = [source for name, source in held if name in fewer_bits.TABLES]
     assert len(tables) == 2
-    assert all(str(fewer_bits.weight(node).get_node().get_element_type()) == "<Type: 'float32'>" for node in tables)
+    assert all(str(source.get_node().get_element_type()) == "<Type: 'float32'>" for source in tables)
 
 
 def test_steps_of_a_batch_have_the_logits_of_whole_texts(written):
